@@ -1,0 +1,182 @@
+//! What a face may ask of the engine, and what it answers. Serde types: the same over a channel or a socket.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::VmDetail;
+use crate::{
+    hypervisor::Examination,
+    inventory::{Role, ServiceKind, ServiceMember},
+    metrics::{Metric, Series},
+    operation::JournalRow,
+    problem::Problem,
+    shadow::Proposal,
+    units::{
+        Digest, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName, Timestamp, VmId,
+    },
+};
+
+/// Asks for a change or for facts. Whoever asks is named `by` the face that it came through.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    SourceAdd {
+        uri: String,
+        name: Option<SourceName>,
+        role: Role,
+    },
+    SourceTest {
+        uri: String,
+    },
+    SourceArm {
+        name: SourceName,
+        armed: bool,
+    },
+    SourceRemove {
+        name: SourceName,
+    },
+
+    ServiceMap {
+        name: ServiceName,
+        kind: ServiceKind,
+        director: Option<SourceName>,
+        backend: String,
+        /// VM by name or id, and its balancer server.
+        members: Vec<(String, String)>,
+        guest_port: u16,
+        guest_address: Option<String>,
+        probe_path: String,
+        outbound_allowed: bool,
+    },
+    ServiceRemove {
+        name: ServiceName,
+    },
+
+    HistoryImport {
+        rows: Vec<ImportedSeries>,
+    },
+
+    /// Makes a proposal by hand; `Answer::Proposal` carries the plan and its digest.
+    ShadowPropose {
+        vm: VmId,
+        pool: Option<PoolId>,
+        rpo_seconds: Option<u32>,
+        share: Option<f64>,
+    },
+    ShadowRetire {
+        shadow: ShadowId,
+    },
+    /// Takes a point now, out of turn.
+    ShadowSync {
+        shadow: ShadowId,
+    },
+
+    /// The split of an open proposal before approval: a new plan with a new digest.
+    ProposalAdjust {
+        proposal: ProposalId,
+        share: f64,
+    },
+    Approve {
+        proposal: ProposalId,
+        digest: Digest,
+        by: String,
+    },
+    Reject {
+        proposal: ProposalId,
+        by: String,
+        why: String,
+    },
+    Snooze {
+        proposal: ProposalId,
+        for_seconds: u32,
+    },
+
+    /// More or less of the live traffic of a serving shadow, at once.
+    TrafficSet {
+        service: ServiceName,
+        vm: Option<VmId>,
+        share: f64,
+        by: String,
+    },
+
+    OperationCancel {
+        operation: OperationId,
+        by: String,
+    },
+    OperationResume {
+        operation: OperationId,
+        by: String,
+    },
+
+    /// Stops (or lets go on) all automation: cycles, gates' return to zero excepted.
+    Freeze {
+        frozen: bool,
+        by: String,
+    },
+
+    // Facts.
+    VmDetail {
+        vm: VmId,
+        metric: Metric,
+        past_seconds: u32,
+        horizon_seconds: u32,
+    },
+    History {
+        vm: VmId,
+        metric: Metric,
+        from: Timestamp,
+        to: Timestamp,
+    },
+    Proposal {
+        proposal: ProposalId,
+    },
+    Journal {
+        operation: OperationId,
+    },
+    /// Waits until every source has been read once and proposals stand; for verbs without a running engine.
+    Settle,
+}
+
+/// One VM's values of one metric, as `history import` brings them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportedSeries {
+    pub vm: String,
+    pub metric: Metric,
+    pub series: Series,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// It is so; a sentence for people.
+    Done {
+        text: String,
+    },
+    Started {
+        operation: OperationId,
+    },
+    Examined {
+        examination: Examination,
+    },
+    Imported {
+        series: usize,
+        samples: usize,
+        unknown_vms: Vec<String>,
+    },
+    Proposal {
+        proposal: Arc<Proposal>,
+    },
+    VmDetail {
+        detail: Arc<VmDetail>,
+    },
+    History {
+        series: Series,
+    },
+    Journal {
+        rows: Vec<JournalRow>,
+    },
+}
+
+pub type Reply = Result<Answer, Problem>;

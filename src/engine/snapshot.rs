@@ -1,0 +1,291 @@
+//! Everything that a face shows, as one immutable value.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    forecast::{Forecast, NotReady, Outlook},
+    health::HealthScore,
+    inventory::{Pool, Role, Service, Vm},
+    metrics::{Metric, Series},
+    replication::{Progress, RecoveryPoint},
+    shadow::{PlanKind, Proposal},
+    units::{
+        EngineId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName, Timestamp,
+        VmId, Weight,
+    },
+};
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Grows with every snapshot.
+    pub version: u64,
+    pub at: Timestamp,
+    pub engine: EngineId,
+    /// A built-in simulated fleet, not a real one.
+    pub demo: bool,
+    pub frozen: bool,
+    /// How far the forecasts look.
+    pub horizon_seconds: u32,
+    pub sources: Vec<SourceView>,
+    pub pools: Arc<Vec<Pool>>,
+    /// Sorted by id. A new `Arc` whenever anything in it changed.
+    pub vms: Arc<Vec<VmView>>,
+    pub services: Vec<ServiceView>,
+    /// Open and snoozed first, most urgent first; then decided ones.
+    pub proposals: Vec<Arc<Proposal>>,
+    pub operations: Vec<OperationView>,
+    pub shadows: Vec<ShadowView>,
+    /// Newest first.
+    pub timeline: Arc<Vec<TimelineEntry>>,
+    /// What is broken now and what that affects.
+    pub alarms: Vec<Alarm>,
+    /// Forecast work that is left: VM-metrics not yet forecast.
+    pub forecasts_pending: u32,
+}
+
+impl Snapshot {
+    pub fn vm(&self, id: &VmId) -> Option<&VmView> {
+        self.vms
+            .binary_search_by(|view| view.vm.id.cmp(id))
+            .ok()
+            .map(|index| &self.vms[index])
+    }
+
+    pub fn shadow_of(&self, vm: &VmId) -> Option<&ShadowView> {
+        self.shadows.iter().find(|shadow| shadow.vm == *vm)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    Hypervisor,
+    Balancer,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceView {
+    pub name: SourceName,
+    /// Without secrets.
+    pub uri: String,
+    pub kind: SourceKind,
+    pub role: Role,
+    pub armed: bool,
+    /// `None` until the first answer.
+    pub last_ok: Option<Timestamp>,
+    /// What fails now.
+    pub error: Option<String>,
+    pub vms: u32,
+    /// VMs that do not answer.
+    pub hung: Vec<VmId>,
+    /// What the last look took.
+    pub last_millis: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VmView {
+    pub vm: Arc<Vm>,
+    /// Newest values; `None` is a gap.
+    pub values: [Option<f32>; Metric::COUNT],
+    pub sampled_at: Option<Timestamp>,
+    pub health: Arc<HealthScore>,
+    /// One for each forecast metric that has a forecast.
+    pub outlooks: Arc<Vec<Outlook>>,
+    /// The last 24 means of CPU and the next 24 forecasts, in percent of the limit basis; 255 is a gap.
+    pub spark: Arc<Vec<u8>>,
+    pub shadow: Option<ShadowId>,
+    pub proposal: Option<ProposalId>,
+    /// Grows when new history or a new forecast is there.
+    pub detail_version: u64,
+}
+
+impl VmView {
+    /// The outlook that crosses its limit first.
+    pub fn first_crossing(&self) -> Option<&Outlook> {
+        self.outlooks
+            .iter()
+            .filter(|outlook| outlook.crosses_at.is_some())
+            .min_by_key(|outlook| outlook.crosses_at)
+    }
+
+    pub fn outlook(&self, metric: Metric) -> Option<&Outlook> {
+        self.outlooks
+            .iter()
+            .find(|outlook| outlook.metric == metric)
+    }
+}
+
+/// One VM and metric at length, for its chart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VmDetail {
+    pub vm: VmId,
+    pub metric: Metric,
+    pub version: u64,
+    pub measured: Series,
+    pub forecast: Result<Forecast, NotReady>,
+    /// A second opinion where one was computed: augurs' model.
+    pub second: Option<Forecast>,
+    pub limit: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceView {
+    pub service: Service,
+    pub servers: Vec<ServerView>,
+    /// 0..=1 of its VM's traffic on the shadow, read back from the balancer; 0 without a shadow.
+    pub shadow_share: f64,
+    pub errors_per_second: Option<f64>,
+    pub response_millis: Option<f64>,
+    pub requests_per_second: Option<f64>,
+    pub sticky: bool,
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerView {
+    pub server: String,
+    pub vm: Option<VmId>,
+    pub is_shadow: bool,
+    pub weight: Weight,
+    pub up: bool,
+    pub requests_per_second: Option<f64>,
+    pub errors_per_second: Option<f64>,
+    pub response_millis: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationState {
+    Running,
+    Waiting,
+    Done,
+    Undone,
+    Parked,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OperationView {
+    pub id: OperationId,
+    pub kind: PlanKind,
+    pub vm: VmId,
+    pub vm_name: String,
+    pub shadow: ShadowId,
+    pub state: OperationState,
+    /// Steps done.
+    pub step: usize,
+    pub steps: Vec<StepView>,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    /// Of the step that runs.
+    pub progress: Option<Progress>,
+    pub undoing: bool,
+    pub by: String,
+    /// Why it stopped, failed or waits.
+    pub why: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepView {
+    pub text: String,
+    pub state: StepState,
+    pub note: String,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    Pending,
+    Running,
+    Done,
+    Failed,
+    Undone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShadowState {
+    Creating,
+    /// In step and powered off.
+    Replicating,
+    Serving,
+    /// Cycles fail: the newest point is older than the objective allows.
+    Stalled,
+    Retiring,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShadowView {
+    pub id: ShadowId,
+    pub vm: VmId,
+    pub vm_name: String,
+    pub name: String,
+    pub pool: PoolId,
+    pub state: ShadowState,
+    pub method: String,
+    pub vcpus: u32,
+    pub memory_bytes: u64,
+    pub rpo_seconds: u32,
+    /// Age of the newest complete point.
+    pub lag_seconds: Option<u64>,
+    /// Bytes that the source has written since the newest complete point.
+    pub lag_bytes: Option<u64>,
+    pub points: Vec<RecoveryPoint>,
+    pub serving_from: Option<u64>,
+    pub last_cycle_millis: Option<u64>,
+    pub cycle_progress: Option<Progress>,
+    pub stalled: Option<String>,
+    pub service: Option<ServiceName>,
+    /// As read back.
+    pub traffic_share: f64,
+    pub wanted_share: f64,
+    pub gate: Option<GateView>,
+    /// Lag in seconds at the end of each of the newest cycles, oldest first.
+    pub recent_lags: Vec<f32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GateView {
+    pub holds: bool,
+    pub error_ratio: Option<f64>,
+    pub error_limit: f64,
+    pub response_millis: Option<f64>,
+    pub response_limit_millis: f64,
+    /// The last breach and what was done.
+    pub last_breach: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimelineKind {
+    Proposal,
+    Decision,
+    Operation,
+    Replication,
+    Traffic,
+    Source,
+    Engine,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimelineEntry {
+    pub at: Timestamp,
+    pub kind: TimelineKind,
+    pub text: String,
+    pub vm: Option<VmId>,
+    pub operation: Option<OperationId>,
+    /// Something went wrong.
+    pub bad: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alarm {
+    pub text: String,
+    /// What it affects.
+    pub effect: String,
+    pub since: Timestamp,
+}

@@ -1,0 +1,101 @@
+//! What a series will do next, how sure that is, and when it crosses its limit.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    metrics::{Metric, Series},
+    units::{Timestamp, VmId},
+};
+
+/// One step ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForecastPoint {
+    pub at: Timestamp,
+    pub mean: f32,
+    /// 2.5 % quantile.
+    pub lower: f32,
+    /// 97.5 % quantile.
+    pub upper: f32,
+}
+
+/// How this model did on this very series, by rolling origins inside its history.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// Mean absolute error over that of the day-naive forecast; under 1 beats it.
+    pub mase: f64,
+    /// 0..=1 of the held-out values that fell inside the 95 % interval.
+    pub coverage: f64,
+}
+
+/// A forecast of one series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    pub vm: VmId,
+    pub metric: Metric,
+    pub made_at: Timestamp,
+    pub step_seconds: u32,
+    pub model: String,
+    pub accuracy: Option<Accuracy>,
+    pub points: Vec<ForecastPoint>,
+    /// In the metric's unit; `None` where no limit is known, and then no crossing is claimed.
+    pub limit: Option<f64>,
+    /// The first step whose mean is over the limit.
+    pub crosses_at: Option<Timestamp>,
+    /// 0..=1 that the limit is crossed within the horizon.
+    pub probability: Option<f64>,
+}
+
+/// What the fleet's views and decisions need of a forecast, small enough for 40,000 of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outlook {
+    pub metric: Metric,
+    pub made_at: Timestamp,
+    pub peak: f32,
+    pub peak_upper: f32,
+    pub peak_at: Timestamp,
+    /// 95 % quantile of the means over the horizon: what sizing goes by.
+    pub p95: f32,
+    pub limit: Option<f32>,
+    pub crosses_at: Option<Timestamp>,
+    pub probability: Option<f32>,
+}
+
+/// Why there is no forecast; never an invented line.
+#[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum NotReady {
+    #[error("{} more of history needed", hours(*.needed_seconds))]
+    TooShort { needed_seconds: u64 },
+    #[error("only {:.0} % of the last day was measured, 80 % needed", .coverage * 100.0)]
+    TooManyGaps { coverage: f64 },
+    #[error("no history")]
+    NoHistory,
+}
+
+fn hours(seconds: u64) -> String {
+    if seconds >= 3600 {
+        format!("{} h", seconds.div_ceil(3600))
+    } else {
+        format!("{} min", seconds.div_ceil(60))
+    }
+}
+
+/// What a model answers: the points and its own record, without VM and limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predicted {
+    pub model: String,
+    pub accuracy: Option<Accuracy>,
+    pub points: Vec<ForecastPoint>,
+}
+
+/// A way to continue a series. Implementations are pure and keep no state.
+pub trait Forecaster: Send + Sync {
+    /// The short name shown with every forecast.
+    fn name(&self) -> &'static str;
+
+    /// Continues `series` by `horizon_steps` of its own step.
+    ///
+    /// # Errors
+    /// Says what is missing where the series cannot carry a forecast.
+    fn predict(&self, series: &Series, horizon_steps: usize) -> Result<Predicted, NotReady>;
+}

@@ -1,0 +1,1 @@
+//! A fleet as a function of a seed: demo, scale and fault injection.

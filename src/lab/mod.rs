@@ -1,0 +1,1 @@
+//! Two real libvirt hosts, guests, HAProxy and load on this machine.

@@ -1,0 +1,1 @@
+//! Entries to state, and what comes next.

@@ -1,0 +1,351 @@
+//! Settings: thresholds, limits, gates and intervals, from one commented TOML file.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::problem::Problem;
+
+/// Everything that an operator can set. `Settings::default()` and `DEFAULT_TOML` say the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub sampling: Sampling,
+    pub forecast: ForecastSettings,
+    pub limits: Limits,
+    pub health: HealthSettings,
+    pub shadow: ShadowSettings,
+    pub gate: GateSettings,
+    pub approval: ApprovalSettings,
+    /// By VM name.
+    pub vm: BTreeMap<String, Limits>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sampling {
+    pub interval_seconds: u32,
+    pub inventory_seconds: u32,
+    /// A host's statistics call that takes longer counts as hung.
+    pub deadline_seconds: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ForecastSettings {
+    pub horizon_hours: u32,
+    pub refresh_seconds: u32,
+    /// A crossing is proposed only at or above this probability, 0..=1.
+    pub min_probability: f64,
+}
+
+/// Above these a VM is over capacity. `None`: no limit is known, and no crossing is claimed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// 0..=1 of the VM's vCPUs.
+    pub cpu: Option<f64>,
+    /// 0..=1 of the VM's memory.
+    pub memory: Option<f64>,
+    pub disk_bytes_per_sec: Option<f64>,
+    pub net_bytes_per_sec: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthSettings {
+    /// A score under this asks for a shadow.
+    pub threshold: u8,
+    pub response_millis: f64,
+    /// 0..=1.
+    pub error_ratio: f64,
+    /// 0..=1.
+    pub steal: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShadowSettings {
+    pub rpo_seconds: u32,
+    /// The primary's p95 is brought this far under its limit, 0..=1.
+    pub margin: f64,
+    pub max_share: f64,
+    /// Recovery points that are kept.
+    pub keep_points: u32,
+    /// Layers under the newest point before the chain is flattened.
+    pub max_chain: u32,
+    /// 0..=1 of a pool's memory that stays free after placement.
+    pub pool_headroom: f64,
+    /// 0..=1 of the primary's CPU above which a seed waits.
+    pub seed_max_cpu: f64,
+    /// Seconds that a seed waits for the load to fall before it goes on all the same.
+    pub seed_wait_seconds: u32,
+    pub freeze_filesystems: bool,
+    pub answer_timeout_seconds: u32,
+    /// The forecast must be under the limit for this long before a shadow is given back.
+    pub give_back_after_seconds: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GateSettings {
+    /// 0..=1 of the shadow's requests.
+    pub error_ratio: f64,
+    pub response_millis: f64,
+    pub window_seconds: u32,
+    /// Fewer requests in the window say nothing.
+    pub min_requests: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApprovalSettings {
+    pub lifetime_seconds: u32,
+    /// Older samples than this: no approval.
+    pub max_data_age_seconds: u32,
+    pub proposal_lifetime_seconds: u32,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            interval_seconds: 10,
+            inventory_seconds: 30,
+            deadline_seconds: 8,
+        }
+    }
+}
+
+impl Default for ForecastSettings {
+    fn default() -> Self {
+        Self {
+            horizon_hours: 12,
+            refresh_seconds: 300,
+            min_probability: 0.5,
+        }
+    }
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self {
+            threshold: 50,
+            response_millis: 500.0,
+            error_ratio: 0.01,
+            steal: 0.1,
+        }
+    }
+}
+
+impl Default for ShadowSettings {
+    fn default() -> Self {
+        Self {
+            rpo_seconds: 60,
+            margin: 0.1,
+            max_share: 0.6,
+            keep_points: 8,
+            max_chain: 24,
+            pool_headroom: 0.1,
+            seed_max_cpu: 0.9,
+            seed_wait_seconds: 120,
+            freeze_filesystems: false,
+            answer_timeout_seconds: 120,
+            give_back_after_seconds: 7200,
+        }
+    }
+}
+
+impl Default for GateSettings {
+    fn default() -> Self {
+        Self {
+            error_ratio: 0.02,
+            response_millis: 1000.0,
+            window_seconds: 10,
+            min_requests: 20,
+        }
+    }
+}
+
+impl Default for ApprovalSettings {
+    fn default() -> Self {
+        Self {
+            lifetime_seconds: 600,
+            max_data_age_seconds: 120,
+            proposal_lifetime_seconds: 1800,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sampling: Sampling::default(),
+            forecast: ForecastSettings::default(),
+            limits: Limits {
+                cpu: Some(0.85),
+                memory: Some(0.9),
+                disk_bytes_per_sec: None,
+                net_bytes_per_sec: None,
+            },
+            health: HealthSettings::default(),
+            shadow: ShadowSettings::default(),
+            gate: GateSettings::default(),
+            approval: ApprovalSettings::default(),
+            vm: BTreeMap::new(),
+        }
+    }
+}
+
+/// The settings file as it is first written: every key with its unit and default.
+pub const DEFAULT_TOML: &str = include_str!("policy_default.toml");
+
+impl Settings {
+    /// Reads a settings file; `name` is how errors call it.
+    ///
+    /// # Errors
+    /// Says line and column of what cannot be read, and which value is out of its range.
+    pub fn parse(text: &str, name: &str) -> Result<Self, Problem> {
+        let settings: Self = toml::from_str(text).map_err(|error| {
+            let (line, column) = error
+                .span()
+                .map_or((1, 1), |span| position(text, span.start));
+            Problem::usage(
+                format!("The settings in {name} were not read; nothing was changed."),
+                format!("line {line}, column {column}: {}", error.message()),
+                "Correct that place in the file and start again.",
+            )
+        })?;
+        settings.check(name)?;
+        Ok(settings)
+    }
+
+    fn check(&self, name: &str) -> Result<(), Problem> {
+        let ratios = [
+            ("forecast.min_probability", self.forecast.min_probability),
+            ("health.error_ratio", self.health.error_ratio),
+            ("health.steal", self.health.steal),
+            ("shadow.margin", self.shadow.margin),
+            ("shadow.max_share", self.shadow.max_share),
+            ("shadow.pool_headroom", self.shadow.pool_headroom),
+            ("shadow.seed_max_cpu", self.shadow.seed_max_cpu),
+            ("gate.error_ratio", self.gate.error_ratio),
+        ];
+        let limits = std::iter::once(("limits".to_owned(), &self.limits))
+            .chain(
+                self.vm
+                    .iter()
+                    .map(|(vm, limits)| (format!("vm.{vm:?}"), limits)),
+            )
+            .flat_map(|(table, limits)| {
+                [("cpu", limits.cpu), ("memory", limits.memory)]
+                    .into_iter()
+                    .filter_map(move |(key, value)| {
+                        value.map(|value| (format!("{table}.{key}"), value))
+                    })
+            });
+        let all = ratios
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .chain(limits);
+        for (key, value) in all {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(out_of_range(
+                    name,
+                    &key,
+                    &value.to_string(),
+                    "a ratio from 0 to 1",
+                ));
+            }
+        }
+        let at_least_one = [
+            ("sampling.interval_seconds", self.sampling.interval_seconds),
+            (
+                "sampling.inventory_seconds",
+                self.sampling.inventory_seconds,
+            ),
+            ("sampling.deadline_seconds", self.sampling.deadline_seconds),
+            ("forecast.horizon_hours", self.forecast.horizon_hours),
+            ("forecast.refresh_seconds", self.forecast.refresh_seconds),
+            ("shadow.rpo_seconds", self.shadow.rpo_seconds),
+            ("shadow.keep_points", self.shadow.keep_points),
+            ("shadow.max_chain", self.shadow.max_chain),
+            ("gate.window_seconds", self.gate.window_seconds),
+        ];
+        for (key, value) in at_least_one {
+            if value == 0 {
+                return Err(out_of_range(name, key, "0", "at least 1"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The limits of one VM: its own where set, else the fleet's.
+    pub fn limits_of(&self, vm_name: &str) -> Limits {
+        let own = self.vm.get(vm_name).cloned().unwrap_or_default();
+        Limits {
+            cpu: own.cpu.or(self.limits.cpu),
+            memory: own.memory.or(self.limits.memory),
+            disk_bytes_per_sec: own.disk_bytes_per_sec.or(self.limits.disk_bytes_per_sec),
+            net_bytes_per_sec: own.net_bytes_per_sec.or(self.limits.net_bytes_per_sec),
+        }
+    }
+}
+
+fn out_of_range(name: &str, key: &str, value: &str, range: &str) -> Problem {
+    Problem::usage(
+        format!("The settings in {name} were not read; nothing was changed."),
+        format!("{key} is {value}, and must be {range}"),
+        "Correct that value in the file and start again.",
+    )
+}
+
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..offset.min(text.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |last| last.chars().count())
+        + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_file_says_what_the_defaults_are() {
+        assert_eq!(
+            Settings::parse(DEFAULT_TOML, "settings.toml").unwrap(),
+            Settings::default()
+        );
+    }
+
+    #[test]
+    fn a_broken_file_names_line_and_column() {
+        let problem =
+            Settings::parse("[sampling]\ninterval_seconds = x\n", "settings.toml").unwrap_err();
+        assert!(
+            problem.why.starts_with("line 2, column 20"),
+            "{}",
+            problem.why
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_and_a_value_out_of_range_are_refused() {
+        assert!(
+            Settings::parse("[sampling]\nintervall = 3\n", "s")
+                .unwrap_err()
+                .why
+                .contains("intervall")
+        );
+        let problem = Settings::parse("[vm.\"web 1\"]\ncpu = 85\n", "s").unwrap_err();
+        assert!(
+            problem.why.contains("vm.\"web 1\".cpu is 85"),
+            "{}",
+            problem.why
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! Block-level replication by checkpoint increments: what one cycle is, what the manifest holds, what comes next.
+//!
+//! ```text
+//! idle ──due──▶ spooling ──job done──▶ shipping ──layer complete──▶ commit (manifest) ──▶ idle
+//!   ▲              │ abort, crash            │ crash: partial layer deleted, same spool shipped again
+//!   └──────────────┴─ checkpoint deleted ◀───┘
+//! ```
+//!
+//! Invariants: a layer counts only once the manifest lists it; the manifest is saved before a cycle starts (with
+//! the names that it will use) and after it ends; a volume is garbage only if it bears this engine's prefix, lies in
+//! the pool that was planned, *and* no readable manifest lists it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    inventory::Owner,
+    units::{PoolId, ShadowId, Timestamp, VmId},
+};
+
+pub mod cycle;
+pub mod qcow2;
+
+/// One disk of one increment: every name is chosen before anything happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskIncrement {
+    /// The guest-side name on the source, for example `vda`.
+    pub target: String,
+    pub capacity_bytes: u64,
+    /// The file on the source that the backup job writes into.
+    pub spool_volume: String,
+    /// The volume on the target that the increment becomes.
+    pub layer_volume: String,
+    /// The layer below; `None` for a full copy.
+    pub backing_volume: Option<String>,
+}
+
+/// One point in time of a VM, taken under one checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncrementSpec {
+    pub owner: Owner,
+    pub shadow: ShadowId,
+    pub vm: VmId,
+    /// Counts up from 0 for a shadow; part of every generated name.
+    pub number: u64,
+    /// The checkpoint that this increment makes on the source.
+    pub checkpoint: String,
+    /// The checkpoint that it counts from; `None` for a full copy.
+    pub parent_checkpoint: Option<String>,
+    /// Ask the guest agent to freeze file systems for the moment of the checkpoint.
+    pub freeze: bool,
+    /// The pool on the target and the storage inside it that hold the layers.
+    pub target_pool: PoolId,
+    pub target_storage: String,
+    pub disks: Vec<DiskIncrement>,
+}
+
+/// A moment that the shadow can be started from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryPoint {
+    pub number: u64,
+    /// When the checkpoint was taken on the source.
+    pub at: Timestamp,
+    /// When the last byte was on the target.
+    pub complete_at: Timestamp,
+    pub consistent: Consistency,
+    /// Bytes that travelled for it.
+    pub shipped_bytes: u64,
+    /// One layer for each disk, in the order of the disks.
+    pub layers: Vec<String>,
+    /// Counts the layers under it that it needs.
+    pub depth: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// As if the power had failed at that moment.
+    Crash,
+    /// File systems were frozen.
+    FileSystem,
+}
+
+/// A cycle that was started and whose end is not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    pub spec: IncrementSpec,
+    pub started_at: Timestamp,
+    /// The job is over and the spool complete: after a crash the same spool is shipped again.
+    pub spooled_at: Option<Timestamp>,
+}
+
+/// All that is known of one replica; saved whole before and after each cycle, and kept on the target as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub shadow: ShadowId,
+    pub owner: Owner,
+    pub vm: VmId,
+    pub target_pool: PoolId,
+    pub target_storage: String,
+    pub rpo_seconds: u32,
+    pub next_number: u64,
+    /// The checkpoint on the source that the newest point was taken under.
+    pub checkpoint: Option<String>,
+    /// Oldest first; the last one is the newest complete point.
+    pub points: Vec<RecoveryPoint>,
+    pub in_flight: Option<InFlight>,
+    /// The point that the running shadow's overlay stands on.
+    pub serving_from: Option<u64>,
+    /// Why the replica is behind; `None` while cycles succeed.
+    pub stalled: Option<String>,
+    pub last_cycle_millis: Option<u64>,
+    /// Replication goes on by itself while this is set.
+    pub active: bool,
+}
+
+/// How far a cycle is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub done_bytes: u64,
+    /// Zero while not known.
+    pub total_bytes: u64,
+}

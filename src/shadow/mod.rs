@@ -1,0 +1,363 @@
+//! A shadow VM: why one is needed, how large and where, the exact steps that make, serve and retire it.
+//!
+//! ```text
+//!  Need ─▶ sizing ─▶ placement ─▶ Plan{steps, digest} ─▶ (approval) ─▶ operation
+//!
+//!  absent ─create─▶ replicating (powered off) ─serve─▶ serving (share of traffic) ─retire─▶ absent
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    inventory::{Owner, ServiceKind},
+    metrics::Metric,
+    replication::IncrementSpec,
+    reservation::Hold,
+    traffic::ServerSpec,
+    units::{
+        Digest, PoolId, ProposalId, ServiceName, ShadowId, SourceName, Timestamp, VmId, Weight,
+    },
+};
+
+pub mod need;
+pub mod placement;
+pub mod plan;
+pub mod sizing;
+
+/// Why something should be done about a VM.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Need {
+    pub vm: VmId,
+    pub urgency: Urgency,
+    pub crosses_at: Option<Timestamp>,
+    /// 0..=1 that the limit is crossed within the horizon.
+    pub probability: Option<f64>,
+    pub reasons: Vec<Reason>,
+}
+
+/// One piece of evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Reason {
+    ForecastCrosses {
+        metric: Metric,
+        peak: f64,
+        limit: f64,
+        at: Timestamp,
+    },
+    HealthUnder {
+        score: u8,
+        threshold: u8,
+        worst: String,
+    },
+    /// The risk has passed: the shadow can be given back.
+    RiskPassed {
+        peak: f64,
+        limit: f64,
+        quiet_since: Timestamp,
+    },
+    /// An operator asked.
+    ByHand,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Urgency {
+    /// Within 30 minutes.
+    Now,
+    /// Within 4 hours.
+    Soon,
+    Later,
+    /// Nothing is at risk: capacity can be returned.
+    GiveBack,
+}
+
+/// How large the shadow is and what it takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sizing {
+    /// 0..=1 of the VM's traffic; 0 means: replicating and powered off.
+    pub share: f64,
+    pub vcpus: u32,
+    pub memory_bytes: u64,
+    /// Peak of the primary in the metric's unit: without and with the share moved, and of the shadow (0..=1 of its own limit basis).
+    pub peak_no_action: f64,
+    pub peak_primary: f64,
+    pub peak_shadow: f64,
+}
+
+/// A pool that was considered and not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    pub pool: PoolId,
+    pub why: String,
+}
+
+/// The pool that was taken, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Placement {
+    pub pool: PoolId,
+    pub storage: String,
+    pub why: String,
+    pub rejected: Vec<Rejected>,
+}
+
+/// The VM that a shadow becomes on its target platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowSpec {
+    pub owner: Owner,
+    pub shadow: ShadowId,
+    /// The primary; its definition is the model for the shadow's.
+    pub of: VmId,
+    pub name: String,
+    /// Chosen in the plan, so that the definition can be found again.
+    pub uuid: String,
+    pub pool: PoolId,
+    pub storage: String,
+    pub vcpus: u32,
+    pub vcpus_max: u32,
+    pub memory_bytes: u64,
+    /// One overlay for each disk, in the order of the disks.
+    pub overlays: Vec<OverlaySpec>,
+    pub network: ShadowNetwork,
+}
+
+/// A writable disk of a running shadow on top of a frozen layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverlaySpec {
+    pub target: String,
+    pub volume: String,
+    /// The layer that it stands on.
+    pub layer_volume: String,
+    pub capacity_bytes: u64,
+}
+
+/// How a serving shadow is reached, and nothing else: a clone must not meet its primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowNetwork {
+    /// Locally administered, never the primary's.
+    pub mac: String,
+    /// Where the target host listens for the service.
+    pub address: String,
+    pub port: u16,
+    pub guest_port: u16,
+    /// The guest's own static address with prefix, where it has one.
+    pub guest_address: Option<String>,
+    pub outbound_allowed: bool,
+}
+
+/// One step of a plan. It either changes something or waits; it takes nothing from earlier steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Promise the capacity in the ledger.
+    Reserve {
+        hold: Hold,
+    },
+    /// Take a point in time of the source and bring it to the target: the seed when it has no parent.
+    Replicate {
+        increment: IncrementSpec,
+        rpo_seconds: u32,
+    },
+    /// Define the shadow on the target, powered off, on an overlay of the named layers.
+    DefineShadow {
+        spec: ShadowSpec,
+        point: u64,
+    },
+    StartShadow {
+        shadow: ShadowId,
+        source: SourceName,
+        uuid: String,
+    },
+    /// Wait until the shadow's service answers.
+    AwaitAnswer {
+        shadow: ShadowId,
+        address: String,
+        port: u16,
+        path: String,
+        timeout_seconds: u32,
+    },
+    /// Add the shadow to the balancer at weight 0.
+    AddServer {
+        director: SourceName,
+        server: ServerSpec,
+    },
+    /// Wait until the balancer's own checks pass.
+    AwaitServer {
+        director: SourceName,
+        backend: String,
+        server: String,
+        timeout_seconds: u32,
+    },
+    /// Make the shadow's share of the primary's traffic so.
+    SetShare(ShareSpec),
+    /// Wait until no request is left on the shadow.
+    AwaitDrained {
+        director: SourceName,
+        backend: String,
+        server: String,
+        timeout_seconds: u32,
+    },
+    RemoveServer {
+        director: SourceName,
+        backend: String,
+        server: String,
+    },
+    StopShadow {
+        shadow: ShadowId,
+        source: SourceName,
+        uuid: String,
+        grace_seconds: u32,
+    },
+    /// Undefine the shadow and delete its overlays.
+    RemoveShadow {
+        spec: ShadowSpec,
+    },
+    /// End replication: our checkpoints on the source and the spool go, then every layer on the target.
+    RemoveReplica {
+        shadow: ShadowId,
+        owner: Owner,
+        vm: VmId,
+        pool: PoolId,
+        storage: String,
+    },
+    Release {
+        hold: Hold,
+    },
+}
+
+/// A share of one primary's traffic, as absolute weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShareSpec {
+    pub shadow: ShadowId,
+    pub service: ServiceName,
+    pub director: SourceName,
+    pub backend: String,
+    pub primary_server: String,
+    pub shadow_server: String,
+    /// The primary's weight before there was a shadow; what undo restores.
+    pub base_weight: Weight,
+    /// 0..=1.
+    pub share: f64,
+    pub previous_share: f64,
+}
+
+/// What a plan relies on; checked once more on fresh inventory when the operation opens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "check", rename_all = "snake_case")]
+pub enum Precondition {
+    /// Both platforms and the balancer are armed.
+    Armed {
+        source: SourceName,
+    },
+    /// Same VM, same host, same life.
+    SameVm {
+        vm: VmId,
+        name: String,
+        host: String,
+        generation: u64,
+    },
+    /// Dirty bitmaps can be kept on each disk, and nobody else's job or checkpoint is there.
+    Replicable {
+        vm: VmId,
+    },
+    PoolHas {
+        pool: PoolId,
+        vcpus: u32,
+        memory_bytes: u64,
+        storage: String,
+        disk_bytes: u64,
+    },
+    /// The service allows a clone and its balancer has the primary's server with this weight.
+    ServiceAllows {
+        service: ServiceName,
+        kind: ServiceKind,
+    },
+    NoShadowYet {
+        vm: VmId,
+    },
+    ShadowExists {
+        shadow: ShadowId,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanKind {
+    /// Create the shadow, replicate, and serve a share where one is planned.
+    Create,
+    /// Start serving with a shadow that only replicates, or change its share.
+    Traffic,
+    Retire,
+}
+
+/// The exact steps, with what they cost and what undoes them. Its digest is what an operator signs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub kind: PlanKind,
+    pub vm: VmId,
+    pub vm_name: String,
+    pub shadow: ShadowId,
+    pub owner: Owner,
+    pub made_at: Timestamp,
+    pub preconditions: Vec<Precondition>,
+    pub steps: Vec<Step>,
+    /// Sentences for people: what it takes while it stands.
+    pub cost: Vec<String>,
+    pub undo: String,
+    /// Whole-plan estimate.
+    pub estimate_seconds: u32,
+}
+
+/// What an operator decides on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    pub id: ProposalId,
+    pub need: Need,
+    pub why: String,
+    pub sizing: Sizing,
+    pub placement: Option<Placement>,
+    pub plan: Plan,
+    pub digest: Digest,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub state: ProposalState,
+    /// Present findings: each passes, warns or blocks.
+    pub checks: Vec<Check>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ProposalState {
+    Open,
+    Snoozed {
+        until: Timestamp,
+    },
+    Approved {
+        by: String,
+        at: Timestamp,
+    },
+    Rejected {
+        by: String,
+        at: Timestamp,
+        why: String,
+    },
+    /// The plan no longer fits; what changed.
+    Stale {
+        why: String,
+    },
+    Expired,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub outcome: CheckOutcome,
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckOutcome {
+    Passed,
+    Note,
+    Blocks,
+}

@@ -1,0 +1,1 @@
+//! From a need to the exact steps and their digest.

@@ -1,0 +1,1 @@
+//! SQLite: metrics in one file, the journal in another.

@@ -1,0 +1,1 @@
+//! Shares to weights and back.
