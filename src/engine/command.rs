@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::snapshot::VmDetail;
 use crate::{
     hypervisor::Examination,
-    inventory::{Role, ServiceKind, ServiceMember},
+    inventory::{Role, ServiceKind},
     metrics::{Metric, Series},
     operation::JournalRow,
     problem::Problem,

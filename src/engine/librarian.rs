@@ -13,7 +13,7 @@ use super::{
     snapshot::VmDetail,
 };
 use crate::{
-    forecast::{Forecast, Forecaster, NotReady, mstl, outlook, select::Select},
+    forecast::{self, Forecast, Forecaster, NotReady, Select},
     hypervisor::{Hypervisor, simulated::Clock},
     metrics::{Metric, Series},
     problem::Problem,
@@ -236,7 +236,7 @@ impl Desk {
         let training = self.training(&vm, metric, now, own)?;
         let steps = (horizon_seconds / STEP_SECONDS).max(1) as usize;
         let made = |predicted| {
-            outlook::assemble(vm.clone(), metric, limit, now, STEP_SECONDS, predicted)
+            forecast::assemble(vm.clone(), metric, limit, now, STEP_SECONDS, predicted)
         };
         let forecast = if training.values.is_empty() {
             Err(NotReady::NoHistory)
@@ -244,7 +244,7 @@ impl Desk {
             Select.predict(&training, steps).map(made)
         };
         let second = match &forecast {
-            Ok(_) => mstl::second_opinion(&training, steps).ok().map(made),
+            Ok(_) => forecast::second_opinion(&training, steps).ok().map(made),
             Err(_) => None,
         };
         Ok(VmDetail { vm, metric, version, measured, forecast, second, limit })
@@ -272,7 +272,12 @@ impl Desk {
         let now = self.clock.now();
         let steps = (job.horizon_seconds / STEP_SECONDS).max(1) as usize;
         let mut found =
-            FleetOutlook { vm: job.vm.clone(), outlooks: Vec::new(), spark: Vec::new() };
+            FleetOutlook {
+                vm: job.vm.clone(),
+                outlooks: Vec::new(),
+                spark: Vec::new(),
+                coverage: 0.0,
+            };
         for metric in Metric::FORECAST {
             let limit = match metric {
                 Metric::Cpu => job.limits.cpu,
@@ -290,20 +295,28 @@ impl Desk {
                     continue;
                 }
             };
-            let forecast: Option<Forecast> = (!training.values.is_empty())
+            let made: Option<Forecast> = (!training.values.is_empty())
                 .then(|| Select.predict(&training, steps).ok())
                 .flatten()
                 .map(|predicted| {
                     let vm = job.vm.clone();
-                    outlook::assemble(vm, metric, Some(limit), now, STEP_SECONDS, predicted)
+                    forecast::assemble(vm, metric, Some(limit), now, STEP_SECONDS, predicted)
                 });
             if metric == Metric::Cpu {
-                found.spark = outlook::spark(&training, forecast.as_ref(), 1.0);
+                found.coverage = last_day_coverage(&training);
+                found.spark = forecast::spark(&training, made.as_ref(), 1.0);
             }
-            found.outlooks.extend(forecast.as_ref().map(outlook::outlook));
+            found.outlooks.extend(made.as_ref().map(forecast::outlook));
         }
         found
     }
+}
+
+/// 0..=1 of the last day's steps that hold a value; a day that is not full counts as far as it goes.
+fn last_day_coverage(series: &Series) -> f64 {
+    let day = (86_400 / series.step_seconds.max(1)) as usize;
+    let known = series.values.iter().rev().take(day).filter(|value| value.is_finite()).count();
+    known as f64 / day.max(1) as f64
 }
 
 /// Fine where samples are kept, coarser the longer the range.

@@ -139,8 +139,11 @@ async fn push_snapshots(mut snapshots: watch::Receiver<Arc<Snapshot>>, tell: mps
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
         match encode(&Tell::Snapshot(Box::new((*snapshot).clone()))) {
-            Ok(frame) if tell.send(frame).await.is_err() => return,
-            Ok(_) => {}
+            Ok(frame) => {
+                if tell.send(frame).await.is_err() {
+                    return;
+                }
+            }
             Err(error) => tracing::error!(%error, "a snapshot could not be sent"),
         }
         tokio::time::sleep(SNAPSHOT_PAUSE).await;
@@ -258,10 +261,12 @@ async fn relay(
                     next_id += 1;
                     let ask = Ask { id: next_id, command: request.command };
                     match encode(&ask) {
-                        Ok(frame) if frames.send(frame).await.is_ok() => {
+                        Ok(frame) => {
                             waiting.insert(next_id, request.reply);
+                            if frames.send(frame).await.is_err() {
+                                return;
+                            }
                         }
-                        Ok(_) => return,
                         Err(error) => tracing::error!(%error, "a command could not be sent"),
                     }
                 }

@@ -132,7 +132,7 @@ fn start(options: &OpenOptions, lock: File) -> Result<Session, Problem> {
     let (stop, stopped) = oneshot::channel();
     let prober: Arc<dyn Prober> = match &fleet {
         Some(fleet) => fleet.prober(),
-        None => Arc::new(NetworkProber::new()),
+        None => Arc::new(NetworkProber),
     };
     let handle = Handle::new(snapshots.clone(), requests.clone());
     let shell = Shell::new(

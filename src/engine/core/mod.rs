@@ -34,6 +34,8 @@ use crate::{
 };
 
 mod commands;
+mod decisions;
+mod judge;
 mod operations;
 mod proposals;
 mod replicas;
@@ -88,6 +90,8 @@ pub struct FleetOutlook {
     pub vm: VmId,
     pub outlooks: Vec<Outlook>,
     pub spark: Vec<u8>,
+    /// 0..=1 of the last day that was measured.
+    pub coverage: f64,
 }
 
 /// What a slow effect came to.
@@ -209,6 +213,8 @@ struct VmRecord {
     outlooks: Arc<Vec<Outlook>>,
     spark: Arc<Vec<u8>>,
     detail_version: u64,
+    /// 0..=1 of the last day that was measured.
+    coverage: f64,
     /// Since when nothing has been at risk; for giving back.
     quiet_since: Option<Timestamp>,
     /// No proposal for this VM before this moment: rejected, or just ended.
@@ -247,6 +253,7 @@ pub struct Core {
     events: VecDeque<TimelineEntry>,
 
     views: view::Cache,
+    tick_changed: bool,
 }
 
 /// What was kept from before.
@@ -292,6 +299,7 @@ impl Core {
             forecast: vms::ForecastState::default(),
             events: kept.events.into_iter().collect(),
             views: view::Cache::default(),
+            tick_changed: false,
         };
         for config in kept.sources {
             core.sources.insert(config.name.clone(), sources::Source::new(config));
@@ -314,6 +322,7 @@ impl Core {
     /// Takes one input and says what to do.
     pub fn apply(&mut self, at: Timestamp, input: Input) -> Vec<Effect> {
         let mut out = Vec::new();
+        let is_tick = matches!(input, Input::Tick);
         match input {
             Input::Started => self.started(at, &mut out),
             Input::Tick => self.tick(at, &mut out),
@@ -341,6 +350,7 @@ impl Core {
                 self.frozen = true;
             }
         }
+        self.tick_changed |= is_tick && !out.is_empty();
         out
     }
 
@@ -458,6 +468,16 @@ impl Core {
         self.vms.get(vm).map_or_else(|| vm.to_string(), |record| record.vm.name.clone())
     }
 
+    /// Whether the newest tick changed what a face shows.
+    pub fn changed_by_tick(&mut self) -> bool {
+        std::mem::take(&mut self.tick_changed)
+    }
+
+    /// Whether something is shown whose age grows by itself.
+    pub fn has_ages(&self) -> bool {
+        !self.shadows.is_empty() || self.operations.values().any(|operation| !operation.ended())
+    }
+
     /// VMs that have an operation which has not ended.
     fn busy_vms(&self) -> BTreeSet<VmId> {
         self.operations.values().filter(|op| !op.ended()).map(|op| op.plan.vm.clone()).collect()
@@ -479,9 +499,10 @@ impl From<DirectorError> for Failure {
         let kind = match &error {
             DirectorError::Unreachable(_) => ErrorKind::Lost,
             DirectorError::Garbled(_) => ErrorKind::Transient,
-            DirectorError::NotFound(_) | DirectorError::Refused(_) | DirectorError::BadName(_) => {
-                ErrorKind::Refused
-            }
+            DirectorError::NotFound(_)
+            | DirectorError::Refused(_)
+            | DirectorError::BadName(_)
+            | DirectorError::BadAddress(_) => ErrorKind::Refused,
         };
         Self { kind, why: error.to_string(), checkpoint_lost: false }
     }

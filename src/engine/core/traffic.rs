@@ -77,7 +77,7 @@ impl Core {
             .filter(|(_, _, share)| share.director == *source)
             .collect();
         for (shadow, vm, share) in guarded {
-            if share.share > 0.0 && self.gate_breached(at, &shadow, &share) {
+            if share.share > 0.0 && self.gate_breached(source, &shadow, &share) {
                 self.return_to_zero(at, &shadow, &vm, out);
             } else {
                 self.repair_drift(at, &shadow, &share, out);
@@ -94,17 +94,17 @@ impl Core {
         }
     }
 
-    fn gate_breached(&mut self, at: Timestamp, shadow: &ShadowId, share: &ShareSpec) -> bool {
+    fn gate_breached(&mut self, source: &SourceName, shadow: &ShadowId, share: &ShareSpec) -> bool {
         let limits = self.gate_limits();
-        let stats = self.stats(&share.director, &share.backend, &share.shadow_server).cloned();
+        let Some(balancer) = self.balancers.get(source) else { return false };
         let guard = self.guards.entry(shadow.clone()).or_insert_with(|| Guard {
-            gate: Gate::default(),
+            gate: Gate::new(&*share.backend, &*share.shadow_server),
             verdict: GateVerdict::Inconclusive,
             last_breach: None,
             repair_failed: false,
         });
-        let Some(stats) = stats else { return false };
-        guard.verdict = guard.gate.observe(at, &stats, &limits);
+        guard.gate.observe(&balancer.reading);
+        guard.verdict = guard.gate.verdict(&limits);
         if let GateVerdict::Breached { why } = &guard.verdict {
             guard.last_breach = Some(format!("{why}; returned to 0 %"));
             return true;
@@ -119,7 +119,7 @@ impl Core {
         self.event(at, TimelineKind::Traffic, text, Some(vm.clone()), None, true, out);
         self.set_share(at, shadow, 0.0, "the gate".to_owned(), out);
         if let Some(guard) = self.guards.get_mut(shadow) {
-            guard.gate = Gate::default();
+            guard.gate.clear();
         }
     }
 

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Core, Effect, FleetOutlook, ForecastJob, Sampled, VmRecord};
 use crate::{
-    forecast::Outlook,
     health::{self, ForecastRisk, HealthInput, HealthScore, HealthState, Limited, Thresholds},
     hypervisor::PlatformError,
     inventory::{Inventory, PowerState, Role},
@@ -218,14 +217,16 @@ impl Core {
             self.forecast.rounds += 1;
         }
         for found in batch {
-            let limits = self.limits_of(&found.vm);
             let Some(record) = self.vms.get_mut(&found.vm) else { continue };
-            let risky = at_risk(&found.outlooks, record.sample.as_ref(), &limits);
-            record.quiet_since = if risky { None } else { record.quiet_since.or(Some(at)) };
+            record.coverage = found.coverage;
             record.outlooks = Arc::new(found.outlooks);
             record.spark = Arc::new(found.spark);
             record.detail_version += 1;
             self.score(at, &found.vm);
+            let quiet = self.vms.get(&found.vm).and_then(|record| self.quiet_since(at, record));
+            if let Some(record) = self.vms.get_mut(&found.vm) {
+                record.quiet_since = quiet;
+            }
         }
         self.views.vms = None;
     }
@@ -298,20 +299,11 @@ impl VmRecord {
             outlooks: Arc::default(),
             spark: Arc::default(),
             detail_version: 0,
+            coverage: 0.0,
             quiet_since: None,
             no_proposal_before: None,
         }
     }
-}
-
-fn at_risk(outlooks: &[Outlook], sample: Option<&Sample>, limits: &Limits) -> bool {
-    let over_now = |metric: Metric, limit: Option<f64>| {
-        let value = sample.and_then(|sample| sample.get(metric));
-        matches!((value, limit), (Some(value), Some(limit)) if f64::from(value) >= limit)
-    };
-    outlooks.iter().any(|outlook| outlook.crosses_at.is_some())
-        || over_now(Metric::Cpu, limits.cpu)
-        || over_now(Metric::Memory, limits.memory)
 }
 
 fn health_of(
@@ -352,7 +344,7 @@ fn health_of(
                 .sample
                 .as_ref()
                 .map(|sample| at.secs_since(sample.at).max(0) as u64),
-            coverage: None,
+            coverage: (record.coverage > 0.0).then_some(record.coverage),
         },
         thresholds,
     )
