@@ -205,7 +205,7 @@ impl Director {
         effect: impl FnOnce(&mut World, Timestamp) -> Result<T, DirectorError>,
     ) -> Result<T, DirectorError> {
         let shared = &self.shared;
-        let outcome = shared.call(&shared.spec.director, verb, |_| {
+        let outcome = shared.call(&shared.spec.director, verb, || {
             let now = shared.now();
             let mut world = shared.world();
             world.settle_traffic(shared, now);
@@ -389,7 +389,7 @@ impl Prober for FleetProber {
             Probe::Http { address, port, .. } => (address, *port, "HTTP 200"),
         };
         let shared = &self.shared;
-        let answer = shared.call(&shared.spec.director, Verb::Probe, |_| {
+        let answer = shared.call(&shared.spec.director, Verb::Probe, || {
             let now = shared.now();
             let world = shared.world();
             let primary = world

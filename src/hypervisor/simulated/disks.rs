@@ -217,6 +217,44 @@ impl World {
         })
     }
 
+    /// The largest volume of a chain: about what one without backing takes.
+    pub(super) fn chain_bytes(&self, top: &VolumeKey) -> u64 {
+        let mut next = Some(top.clone());
+        let mut most = 0;
+        for _ in 0..=self.volumes.len() {
+            let Some((volume, key)) =
+                next.and_then(|key| self.volumes.get(&key).map(|volume| (volume, key)))
+            else {
+                break;
+            };
+            most = most.max(volume.bytes);
+            next = volume.backing.clone().map(|name| VolumeKey { name, ..key });
+        }
+        most
+    }
+
+    /// Writes down every running shadow whose disks have lost what they stand on.
+    pub(super) fn note_broken_shadows(&mut self) {
+        let broken: Vec<String> = self
+            .shadows
+            .values()
+            .filter(|shadow| shadow.runs())
+            .filter(|shadow| {
+                let spec = &shadow.spec;
+                spec.overlays.iter().any(|overlay| {
+                    let top = VolumeKey {
+                        pool: spec.pool.clone(),
+                        storage: spec.storage.clone(),
+                        name: overlay.volume.clone(),
+                    };
+                    self.chain(&top).is_err()
+                })
+            })
+            .map(|shadow| format!("{} runs on a broken chain", shadow.spec.name))
+            .collect();
+        self.violations.extend(broken);
+    }
+
     /// Bytes that volumes and fillings take in a pool.
     pub(super) fn taken_bytes(&self, pool: &PoolId) -> u64 {
         let volumes: u64 = self

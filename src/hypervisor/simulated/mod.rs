@@ -13,19 +13,22 @@
 use std::sync::Arc;
 
 use crate::{
-    hypervisor::{Hypervisor, Observe},
+    hypervisor::Hypervisor,
     inventory::{Role, Service, ServiceMember},
     traffic::TrafficDirector,
     units::{SourceName, Timestamp},
     validation::Prober,
 };
 
+mod act;
 mod balancer;
 mod clock;
 mod disks;
 mod fault;
+mod handles;
 mod load;
 mod observe;
+mod replicas;
 mod roster;
 mod scenario;
 mod shadows;
@@ -35,6 +38,7 @@ mod world;
 
 pub use clock::{Clock, RealClock, VirtualClock};
 pub use fault::{FaultKind, FaultRule, Verb};
+pub use handles::Comparison;
 pub use scenario::{
     ClassSpec, DayShape, FleetSpec, Latency, PoolSpec, ServiceSpec, SizeSpec, SourceSpec, StorySpec,
 };
@@ -74,7 +78,8 @@ impl Fleet {
         })
     }
 
-    pub fn observe(&self, source: &SourceName) -> Option<Arc<dyn Observe>> {
+    /// One of its sources; `None` where there is none of this name.
+    pub fn hypervisor(&self, source: &SourceName) -> Option<Arc<dyn Hypervisor>> {
         Some(Arc::new(self.platform(source)?))
     }
 

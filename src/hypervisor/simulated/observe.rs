@@ -30,9 +30,17 @@ impl Platform {
     pub(super) fn call<T>(
         &self,
         verb: Verb,
-        effect: impl FnOnce(Option<PlatformError>) -> Result<T, PlatformError>,
+        effect: impl FnOnce() -> Result<T, PlatformError>,
     ) -> Result<T, PlatformError> {
         self.shared.call(&self.source, verb, effect)
+    }
+
+    pub(super) fn call_in_parts<T>(
+        &self,
+        verb: Verb,
+        effect: impl FnOnce(Option<PlatformError>) -> Result<T, PlatformError>,
+    ) -> Result<T, PlatformError> {
+        self.shared.call_in_parts(&self.source, verb, effect)
     }
 
     fn records(&self) -> impl Iterator<Item = (usize, &Record)> {
@@ -205,7 +213,7 @@ fn steps_ending_after(series: &Series, at: Timestamp) -> Range<usize> {
 
 impl Observe for Platform {
     fn examine(&self) -> Result<Examination, PlatformError> {
-        self.call(Verb::Examine, |_| {
+        self.call(Verb::Examine, || {
             let finding = |text: &str| Finding {
                 works: true,
                 needed: true,
@@ -224,7 +232,7 @@ impl Observe for Platform {
     }
 
     fn inventory(&self) -> Result<Inventory, PlatformError> {
-        self.call(Verb::Inventory, |_| {
+        self.call(Verb::Inventory, || {
             let now = self.shared.now();
             let world = self.shared.world();
             let spec = &self.shared.spec;
@@ -250,7 +258,7 @@ impl Observe for Platform {
     }
 
     fn sample(&self) -> Result<Readings, PlatformError> {
-        self.call(Verb::Sample, |_| {
+        self.call(Verb::Sample, || {
             let now = self.shared.now();
             let mut world = self.shared.world();
             world.settle_traffic(&self.shared, now);
@@ -283,7 +291,7 @@ impl Observe for Platform {
         to: Timestamp,
         step_seconds: u32,
     ) -> Result<Option<Series>, PlatformError> {
-        self.call(Verb::History, |_| {
+        self.call(Verb::History, || {
             let step_seconds = step_seconds.max(1);
             // Nobody has measured the future.
             let to = to.min(self.shared.now().floor_to(step_seconds));
@@ -316,7 +324,7 @@ impl Observe for Platform {
     }
 
     fn owned(&self, engine: &EngineId) -> Result<Vec<Owned>, PlatformError> {
-        self.call(Verb::Owned, |_| {
+        self.call(Verb::Owned, || {
             let world = self.shared.world();
             Ok(owned_on(&world, &self.source, engine))
         })

@@ -22,7 +22,7 @@ fn inventories(fleet: &Fleet) -> Vec<Inventory> {
     fleet
         .sources()
         .iter()
-        .map(|(name, _)| fleet.observe(name).unwrap().inventory().unwrap())
+        .map(|(name, _)| fleet.hypervisor(name).unwrap().inventory().unwrap())
         .collect()
 }
 
@@ -38,7 +38,7 @@ fn named(fleet: &Fleet, name: &str) -> VmId {
 fn history(fleet: &Fleet, vm: &VmId, metric: Metric, days: i64, step_seconds: u32) -> Series {
     let end = fleet.shared.now();
     fleet
-        .observe(&vm.source())
+        .hypervisor(&vm.source())
         .unwrap()
         .history(vm, metric, end.plus_secs(-86_400 * days), end, step_seconds)
         .unwrap()
@@ -46,7 +46,7 @@ fn history(fleet: &Fleet, vm: &VmId, metric: Metric, days: i64, step_seconds: u3
 }
 
 fn reading(fleet: &Fleet, vm: &VmId) -> Reading {
-    let sample = fleet.observe(&vm.source()).unwrap().sample().unwrap();
+    let sample = fleet.hypervisor(&vm.source()).unwrap().sample().unwrap();
     sample
         .readings
         .into_iter()
@@ -190,7 +190,7 @@ fn a_hung_guest_is_named_and_leaves_a_gap() {
     let (fleet, _) = fleet(10_000, 1);
     let mut hung = 0;
     for (name, _) in fleet.sources() {
-        let source = fleet.observe(&name).unwrap();
+        let source = fleet.hypervisor(&name).unwrap();
         let sample = source.sample().unwrap();
         for vm in &sample.hung {
             hung += 1;

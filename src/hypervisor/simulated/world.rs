@@ -151,8 +151,21 @@ impl Shared {
         self.clock.now()
     }
 
-    /// Carries out a call under the fault rules. `effect` gets the error with which it is to stop halfway.
+    /// Carries out a call that is done at once under the fault rules: it has no half, and fails before that.
     pub(super) fn call<T>(
+        &self,
+        source: &SourceName,
+        verb: Verb,
+        effect: impl FnOnce() -> Result<T, PlatformError>,
+    ) -> Result<T, PlatformError> {
+        self.call_in_parts(source, verb, |halfway| match halfway {
+            Some(error) => Err(error),
+            None => effect(),
+        })
+    }
+
+    /// Carries out a call under the fault rules. `effect` gets the error with which it is to stop halfway.
+    pub(super) fn call_in_parts<T>(
         &self,
         source: &SourceName,
         verb: Verb,
@@ -176,7 +189,7 @@ impl Shared {
                 effect(None)
             }
             Some(FaultKind::FailBefore(error)) => Err(error),
-            Some(FaultKind::FailMidway(error)) => effect(Some(error.clone())).and(Err(error)),
+            Some(FaultKind::FailMidway(error)) => effect(Some(error)),
             Some(FaultKind::FailAfter(error)) => effect(None).and(Err(error)),
         }
     }
