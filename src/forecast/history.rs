@@ -5,6 +5,9 @@ use crate::metrics::Series;
 
 const DAY_SECONDS: u32 = 86_400;
 
+/// Coarser steps tell too little of a day.
+const MAX_STEP_SECONDS: u32 = 3600;
+
 /// The shortest history that carries a forecast: a day, and two hours to see how well that day repeats.
 pub const MIN_HISTORY_SECONDS: u64 = 26 * 3600;
 
@@ -36,7 +39,7 @@ impl History {
     /// Says what the series lacks.
     pub fn of(series: &Series) -> Result<Self, NotReady> {
         let step_seconds = series.step_seconds;
-        if step_seconds == 0 || DAY_SECONDS % step_seconds != 0 {
+        if step_seconds > MAX_STEP_SECONDS || !DAY_SECONDS.is_multiple_of(step_seconds) {
             return Err(NotReady::OddStep { step_seconds });
         }
         let day = (DAY_SECONDS / step_seconds) as usize;
@@ -181,7 +184,7 @@ mod tests {
         values[40..46].fill(f32::NAN);
         values[70..].fill(f32::NAN);
         let history = History::of(&hourly(values)).unwrap();
-        assert_eq!(history.values[30], 6.0);
+        assert_eq!(history.values[30..31], [6.0]);
         assert_eq!(history.values[40..46], [16.0, 17.0, 18.0, 19.0, 20.0, 21.0]);
         assert_eq!(history.values[69..], [21.0, 21.0, 21.0]);
         assert!(!history.measured[30] && !history.measured[71] && history.measured[69]);

@@ -24,6 +24,9 @@ mod outlook;
 mod residuals;
 mod select;
 mod surge;
+#[cfg(test)]
+mod synthetic;
+mod trial;
 
 pub use history::MIN_HISTORY_SECONDS;
 pub use mstl::{Ets, Mstl, second_opinion};
@@ -94,7 +97,7 @@ pub enum NotReady {
     TooManyGaps { coverage: f64 },
     #[error("no history")]
     NoHistory,
-    #[error("steps of {step_seconds} s do not divide a day")]
+    #[error("steps of {step_seconds} s: they must divide a day and be an hour at most")]
     OddStep { step_seconds: u32 },
     #[error("{model} does not fit this series: {why}")]
     DoesNotFit { model: String, why: String },

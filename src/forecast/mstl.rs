@@ -9,8 +9,7 @@ use ::augurs::{
 use super::{
     Accuracy, Forecaster, NotReady, Predicted,
     history::History,
-    residuals::Spread,
-    select::{INTERVAL_OUTSIDE, points},
+    residuals::{Spread, points},
 };
 use crate::metrics::Series;
 
@@ -108,7 +107,7 @@ fn judged(
     let day = history.day;
     let held_out = |days_back: usize| {
         let from = history.values.len().checked_sub(days_back * day)?;
-        (from >= 2 * day).then(|| ())?;
+        (from >= 2 * day).then_some(())?;
         let said = go_on(&history.values[..from], day).ok()?;
         Some((from, said))
     };
@@ -192,11 +191,11 @@ impl Spreads {
                 .filter(|(step, _)| share == 1 || *step < until)
                 .map(|(_, error)| *error)
                 .collect();
-            (near.len() >= 20).then(|| (until, Spread::of(&mut near, INTERVAL_OUTSIDE)))
+            (near.len() >= 20).then(|| (until, Spread::of(&mut near)))
         };
         let mut bands: Vec<_> = [12, 4].into_iter().filter_map(band).collect();
         let mut all: Vec<f64> = errors.iter().map(|(_, error)| *error).collect();
-        bands.push((usize::MAX, Spread::of(&mut all, INTERVAL_OUTSIDE)));
+        bands.push((usize::MAX, Spread::of(&mut all)));
         Self { bands }
     }
 
@@ -206,5 +205,78 @@ impl Spreads {
             .find(|(until, _)| step < *until)
             .map(|(_, spread)| *spread)
             .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::synthetic::{curve, daily};
+
+    fn sound(predicted: &Predicted) -> bool {
+        predicted.points.iter().all(|point| {
+            point.upper.is_finite()
+                && 0.0 <= point.lower
+                && point.lower <= point.mean
+                && point.mean <= point.upper
+        })
+    }
+
+    #[test]
+    fn a_season_is_continued_with_an_interval_of_its_own_errors() {
+        let predicted = Mstl.predict(&daily(8, 0.02), 288).unwrap();
+        assert_eq!(predicted.model, "MSTL+ETS");
+        assert!(sound(&predicted));
+        for (step, point) in predicted.points.iter().enumerate() {
+            assert!(
+                (point.mean - curve(step)).abs() < 0.06,
+                "step {step}: {point:?}"
+            );
+            assert!(point.upper - point.lower < 0.3);
+        }
+        let accuracy = predicted.accuracy.unwrap();
+        assert!(accuracy.mase < 1.5, "{accuracy:?}");
+    }
+
+    #[test]
+    fn too_short_for_a_season_is_smoothed() {
+        let mut series = daily(2, 0.02);
+        assert!(matches!(
+            Mstl.predict(&series, 12),
+            Err(NotReady::TooShort { .. })
+        ));
+        series.values.truncate(26 * 12);
+        let predicted = second_opinion(&series, 12).unwrap();
+        assert_eq!(predicted.model, "ETS");
+        assert!(sound(&predicted) && predicted.accuracy.is_none());
+        assert!(predicted.points[0].upper > predicted.points[0].lower);
+    }
+
+    #[test]
+    fn constant_zero_gappy_and_jumping_series_are_borne() {
+        let mut constant = daily(4, 0.0);
+        constant.values.fill(0.25);
+        let mut zero = constant.clone();
+        zero.values.fill(0.0);
+        let mut gappy = daily(4, 0.02);
+        gappy.values[300..380].fill(f32::NAN);
+        gappy.values[1140..].fill(f32::NAN);
+        let mut jumping = zero.clone();
+        jumping.values[1000] = 1e12;
+        let mut rounded = daily(4, 0.0);
+        for value in &mut rounded.values {
+            *value = value.round();
+        }
+        for series in [constant, zero, gappy, jumping, rounded] {
+            for model in [&Mstl as &dyn Forecaster, &Ets] {
+                match model.predict(&series, 24) {
+                    Ok(predicted) => {
+                        assert_eq!(predicted.points.len(), 24);
+                        assert!(sound(&predicted), "{}: {predicted:?}", model.name());
+                    }
+                    Err(why) => assert!(matches!(why, NotReady::DoesNotFit { .. }), "{why}"),
+                }
+            }
+        }
     }
 }

@@ -3,9 +3,8 @@
 use super::{
     Accuracy, Forecaster, NotReady, Predicted,
     history::History,
-    residuals::Spread,
-    select::{INTERVAL_OUTSIDE, points},
-    surge::{Surge, WATCHED_STEPS},
+    residuals::{Spread, points},
+    surge::{QUIET_MINUTES, Surge, WATCHED_STEPS},
 };
 use crate::metrics::Series;
 
@@ -33,16 +32,22 @@ pub fn predict(history: &History, series: &Series, horizon_steps: usize) -> Pred
             .map(error_at)
             .collect::<Vec<f64>>()
     };
-    // The newest values are judged by the errors before them, or they would explain themselves.
-    let newest_from = values.len() - WATCHED_STEPS;
-    let usual = Spread::of(&mut measured(day, newest_from), INTERVAL_OUTSIDE);
-    let newest: Vec<_> = (newest_from..values.len())
-        .map(|index| (values[index], values[index - day], usual))
-        .collect();
-    let surge = Surge::detect(&newest);
-    let spread = Spread::of(&mut measured(day, values.len()), INTERVAL_OUTSIDE);
-    let now = values[history.origin() - day];
     let step_minutes = 1440.0 / day as f64;
+    let newest_from = values.len() - WATCHED_STEPS;
+    let newest: Vec<_> = (newest_from.max(day)..values.len())
+        .map(|index| (values[index], values[index - day]))
+        .collect();
+    let quiet_from = values.len() - (QUIET_MINUTES / step_minutes) as usize;
+    let mut usual = measured(day, quiet_from);
+    if usual.len() < WATCHED_STEPS {
+        // Hardly more than a day is known: all that came before the newest values has to do.
+        usual = measured(day, newest_from);
+    }
+    let surge = (!usual.is_empty())
+        .then(|| Surge::detect(&newest, Spread::range(usual.into_iter())))
+        .flatten();
+    let spread = Spread::of(&mut measured(day, values.len()));
+    let now = values[history.origin() - day];
     let means = (1..=horizon_steps).map(|step| {
         let days_back = step.div_ceil(day) * day;
         let lift = surge.map_or(0.0, |surge| surge.lift(now, step as f64 * step_minutes));
@@ -66,7 +71,7 @@ fn accuracy(history: &History, errors: impl Fn(usize, usize) -> Vec<f64>) -> Opt
     if earlier.is_empty() || held_out.is_empty() {
         return None;
     }
-    let spread = Spread::of(&mut earlier, INTERVAL_OUTSIDE);
+    let spread = Spread::of(&mut earlier);
     let inside = held_out
         .iter()
         .filter(|error| spread.holds(**error))
@@ -76,4 +81,52 @@ fn accuracy(history: &History, errors: impl Fn(usize, usize) -> Vec<f64>) -> Opt
         mase: mean_error / history.naive_error(),
         coverage: inside as f64 / held_out.len() as f64,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::synthetic::{daily, with_tail};
+
+    #[test]
+    fn tomorrow_is_like_today() {
+        let series = daily(3, 0.01);
+        let predicted = DayNaive.predict(&series, 288).unwrap();
+        assert_eq!(predicted.points.len(), 288);
+        assert_eq!(predicted.points[0].at, series.end());
+        for (point, day_before) in predicted.points.iter().zip(&series.values[2 * 288..]) {
+            assert!((point.mean - day_before).abs() < 1e-6);
+            assert!(point.lower <= point.mean && point.mean <= point.upper);
+            assert!(point.upper - point.lower < 0.1);
+        }
+        let accuracy = predicted.accuracy.unwrap();
+        assert!((0.8..1.2).contains(&accuracy.mase), "{accuracy:?}");
+        assert!(accuracy.coverage > 0.85, "{accuracy:?}");
+    }
+
+    #[test]
+    fn a_surge_lifts_what_comes_next() {
+        for days in [2, 3] {
+            let surged = with_tail(daily(days, 0.01), &[0.9, 0.92]);
+            let predicted = DayNaive.predict(&surged, 144).unwrap();
+            assert!(
+                predicted.points[0].mean >= 0.85,
+                "{:?}",
+                predicted.points[0]
+            );
+            assert!(predicted.points[143].mean < 0.85);
+        }
+    }
+
+    #[test]
+    fn a_day_and_two_hours_are_enough_and_less_is_not() {
+        let mut series = daily(2, 0.01);
+        series.values.truncate(26 * 12);
+        assert!(DayNaive.predict(&series, 12).is_ok());
+        series.values.pop();
+        let missing = NotReady::TooShort {
+            needed_seconds: 300,
+        };
+        assert_eq!(DayNaive.predict(&series, 12), Err(missing));
+    }
 }

@@ -3,8 +3,12 @@
 use super::residuals::Spread;
 
 /// A model that goes by the time of day does not see a surge. The newest steps count as one when each of them, the
-/// newest included, lies outside of what the model's own errors at that distance explain.
+/// newest included, lies further from what was expected than any value of the last days did. A series that often
+/// spikes is so left to its model: there a spike is usual, and gone with the next step.
 pub const WATCHED_STEPS: usize = 3;
+
+/// Errors of the last hours do not count as usual, or a surge would explain itself.
+pub const QUIET_MINUTES: f64 = 360.0;
 
 /// A surge is carried on in full for this long, and then halves each time.
 const HOLD_MINUTES: f64 = 60.0;
@@ -19,28 +23,21 @@ pub struct Surge {
 }
 
 impl Surge {
-    /// `newest`: value, what was expected of it and its usual spread, oldest first.
-    pub fn detect(newest: &[(f64, f64, Spread)]) -> Option<Self> {
-        let above = |(value, expected, spread): &(f64, f64, Spread)| {
+    /// `newest`: values and what was expected of them, oldest first; `usual`: how far off such expectations have been.
+    pub fn detect(newest: &[(f64, f64)], usual: Spread) -> Option<Self> {
+        let side = |(value, expected): &(f64, f64)| {
             let error = value - expected;
-            if error > spread.high {
-                1
-            } else if error < spread.low {
-                -1
-            } else {
-                0
-            }
+            (!usual.holds(error)).then_some(error > 0.0)
         };
-        let side = newest.last().map(above).filter(|side| *side != 0)?;
-        let steps = newest
+        let up = newest.last().and_then(side)?;
+        let surged = newest
             .iter()
             .rev()
-            .take_while(|step| above(step) == side)
-            .count();
-        let sum: f64 = newest.iter().rev().take(steps).map(|step| step.0).sum();
+            .take_while(|step| side(step) == Some(up));
+        let (sum, steps) = surged.fold((0.0, 0), |(sum, steps), step| (sum + step.0, steps + 1));
         Some(Self {
-            level: sum / steps as f64,
-            up: side > 0,
+            level: sum / f64::from(steps),
+            up,
         })
     }
 
@@ -66,27 +63,21 @@ mod tests {
     };
 
     #[test]
-    fn only_what_the_spread_does_not_explain_is_a_surge() {
+    fn only_what_is_not_usual_is_a_surge() {
+        let detect = |newest: &[(f64, f64)]| Surge::detect(newest, SPREAD);
+        assert_eq!(detect(&[(0.5, 0.45), (0.5, 0.45)]), None);
+        assert_eq!(detect(&[(0.9, 0.45), (0.5, 0.45)]), None);
         assert_eq!(
-            Surge::detect(&[(0.5, 0.45, SPREAD), (0.5, 0.45, SPREAD)]),
-            None
-        );
-        assert_eq!(
-            Surge::detect(&[(0.9, 0.45, SPREAD), (0.5, 0.45, SPREAD)]),
-            None
-        );
-        let one = Surge::detect(&[(0.5, 0.45, SPREAD), (0.9, 0.45, SPREAD)]).unwrap();
-        assert_eq!(
-            one,
-            Surge {
+            detect(&[(0.5, 0.45), (0.9, 0.45)]),
+            Some(Surge {
                 level: 0.9,
                 up: true
-            }
+            })
         );
-        let two = Surge::detect(&[(0.8, 0.45, SPREAD), (0.9, 0.45, SPREAD)]).unwrap();
+        let two = detect(&[(0.1, 0.45), (0.8, 0.45), (0.9, 0.45)]).unwrap();
         assert!((two.level - 0.85).abs() < 1e-12);
         assert_eq!(
-            Surge::detect(&[(0.1, 0.45, SPREAD)]),
+            detect(&[(0.1, 0.45)]),
             Some(Surge {
                 level: 0.1,
                 up: false
@@ -103,6 +94,6 @@ mod tests {
         assert!((surge.lift(0.5, 5.0) - 0.4).abs() < 1e-12);
         assert!((surge.lift(0.5, 60.0) - 0.4).abs() < 1e-12);
         assert!((surge.lift(0.5, 240.0) - 0.2).abs() < 1e-12);
-        assert_eq!(surge.lift(0.95, 5.0), 0.0);
+        assert!(surge.lift(0.95, 5.0).abs() < 1e-12);
     }
 }
