@@ -12,8 +12,10 @@
 use std::{
     io::Read,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+use virt_sys as sys;
 
 use self::{
     address::Address,
@@ -32,15 +34,24 @@ use crate::{
 
 mod address;
 mod domain_xml;
+mod element;
 mod error;
 mod examine;
 mod host;
+mod increment;
 mod inventory;
+mod layers;
 mod owned;
 mod raw;
+mod shadow;
+mod shadow_xml;
+mod spool;
 mod stats;
 mod volumes;
+mod watchdog;
 mod worker;
+
+pub use watchdog::{run_watchdog, use_program as use_watchdog_program};
 
 /// One libvirt host.
 struct Libvirt {
@@ -133,86 +144,184 @@ impl Observe for Libvirt {
     }
 }
 
+/// What `owner` may change here is what this engine made.
+fn check_engine(host: &Host, owner: &Owner) -> Result<(), PlatformError> {
+    if owner.engine == host.engine {
+        Ok(())
+    } else {
+        Err(PlatformError::NotOurs {
+            what: format!("what engine {} made", owner.engine),
+        })
+    }
+}
+
 impl Hypervisor for Libvirt {
     fn ensure_increment(
         &self,
-        _s: &IncrementSpec,
-        _r: bool,
-        _c: &Control,
+        spec: &IncrementSpec,
+        resume: bool,
+        control: &Control,
     ) -> Result<Timestamp, PlatformError> {
-        later()
+        check_engine(&self.host, &spec.owner)?;
+        let (spec, control) = (spec.clone(), control.clone());
+        let uri = self.host.address.uri.clone();
+        self.host
+            .run("take an increment", LONG_DEADLINE, move |link| {
+                increment::ensure(link, &uri, &spec, resume, &control)
+            })
     }
+
     fn read_spool(
         &self,
-        _s: &IncrementSpec,
-        _d: usize,
+        spec: &IncrementSpec,
+        disk: usize,
     ) -> Result<Box<dyn Read + Send>, PlatformError> {
-        later()
+        check_engine(&self.host, &spec.owner)?;
+        let spec = spec.clone();
+        self.host.run("read a spool", LONG_DEADLINE, move |link| {
+            let download = increment::read(link, &spec, disk)?;
+            Ok(Box::new(download) as Box<dyn Read + Send>)
+        })
     }
-    fn ensure_increment_finished(&self, _s: &IncrementSpec) -> Result<(), PlatformError> {
-        later()
+
+    fn ensure_increment_finished(&self, spec: &IncrementSpec) -> Result<(), PlatformError> {
+        check_engine(&self.host, &spec.owner)?;
+        let spec = spec.clone();
+        self.host
+            .run("finish an increment", LONG_DEADLINE, move |link| {
+                increment::finished(link, &spec)
+            })
     }
-    fn ensure_increment_absent(&self, _s: &IncrementSpec) -> Result<(), PlatformError> {
-        later()
+
+    fn ensure_increment_absent(&self, spec: &IncrementSpec) -> Result<(), PlatformError> {
+        check_engine(&self.host, &spec.owner)?;
+        let spec = spec.clone();
+        self.host
+            .run("drop an increment", LONG_DEADLINE, move |link| {
+                increment::absent(link, &spec)
+            })
     }
-    fn ensure_replication_absent(&self, _v: &VmId, _o: &Owner) -> Result<(), PlatformError> {
-        later()
+
+    fn ensure_replication_absent(&self, vm: &VmId, owner: &Owner) -> Result<(), PlatformError> {
+        check_engine(&self.host, owner)?;
+        let (vm, owner) = (vm.clone(), owner.clone());
+        self.host
+            .run("end replication", LONG_DEADLINE, move |link| {
+                increment::replication_absent(link, &vm, &owner)
+            })
     }
+
     fn ensure_layer(
         &self,
-        _s: &IncrementSpec,
-        _d: usize,
-        _r: &mut dyn Read,
-        _c: &Control,
+        spec: &IncrementSpec,
+        disk: usize,
+        spool: &mut dyn Read,
+        control: &Control,
     ) -> Result<u64, PlatformError> {
-        later()
+        check_engine(&self.host, &spec.owner)?;
+        layers::ensure(&self.host, spec, disk, spool, control)
     }
+
     fn ensure_flattened(
         &self,
-        _p: &PoolId,
-        _s: &str,
-        _l: &str,
-        _f: &str,
-        _c: &Control,
+        _pool: &PoolId,
+        storage: &str,
+        layer: &str,
+        flat: &str,
+        control: &Control,
     ) -> Result<(), PlatformError> {
-        later()
+        let [storage, layer, flat] = [storage, layer, flat].map(str::to_owned);
+        layers::check_ours(&self.host.engine, [&layer, &flat])?;
+        self.host
+            .run_unbounded("flatten a layer", control, move |link| {
+                layers::flatten(link, &storage, &layer, &flat)
+            })
     }
+
     fn ensure_volumes_absent(
         &self,
-        _o: &Owner,
-        _p: &PoolId,
-        _s: &str,
-        _v: &[String],
+        owner: &Owner,
+        _pool: &PoolId,
+        storage: &str,
+        volumes: &[String],
     ) -> Result<(), PlatformError> {
-        later()
+        check_engine(&self.host, owner)?;
+        layers::check_ours(&owner.engine, volumes)?;
+        let (storage, volumes) = (storage.to_owned(), volumes.to_vec());
+        self.host.run("delete volumes", LONG_DEADLINE, move |link| {
+            layers::volumes_absent(link, &storage, &volumes)
+        })
     }
-    fn ensure_manifest(&self, _m: &Manifest) -> Result<(), PlatformError> {
-        later()
+
+    fn ensure_manifest(&self, manifest: &Manifest) -> Result<(), PlatformError> {
+        check_engine(&self.host, &manifest.owner)?;
+        let manifest = manifest.clone();
+        self.host
+            .run("write the manifest", LONG_DEADLINE, move |link| {
+                layers::ensure_manifest(link, &manifest)
+            })
     }
-    fn ensure_manifest_absent(&self, _m: &Manifest) -> Result<(), PlatformError> {
-        later()
+
+    fn ensure_manifest_absent(&self, manifest: &Manifest) -> Result<(), PlatformError> {
+        check_engine(&self.host, &manifest.owner)?;
+        let manifest = manifest.clone();
+        self.host
+            .run("delete the manifest", LONG_DEADLINE, move |link| {
+                layers::manifest_absent(link, &manifest)
+            })
     }
-    fn ensure_shadow(&self, _s: &ShadowSpec, _m: &str) -> Result<(), PlatformError> {
-        later()
+
+    fn ensure_shadow(&self, spec: &ShadowSpec, model: &str) -> Result<(), PlatformError> {
+        check_engine(&self.host, &spec.owner)?;
+        let (spec, model) = (spec.clone(), model.to_owned());
+        self.host
+            .run("define the shadow", LONG_DEADLINE, move |link| {
+                shadow::ensure(link, &spec, &model)
+            })
     }
-    fn ensure_overlays(&self, _s: &ShadowSpec) -> Result<(), PlatformError> {
-        later()
+
+    fn ensure_overlays(&self, spec: &ShadowSpec) -> Result<(), PlatformError> {
+        check_engine(&self.host, &spec.owner)?;
+        let spec = spec.clone();
+        self.host.run("renew overlays", LONG_DEADLINE, move |link| {
+            shadow::ensure_overlays(link, &spec)
+        })
     }
-    fn ensure_power(&self, _o: &Owner, _u: &str, _on: bool, _g: u32) -> Result<(), PlatformError> {
-        later()
+
+    fn ensure_power(
+        &self,
+        owner: &Owner,
+        uuid: &str,
+        on: bool,
+        grace_seconds: u32,
+    ) -> Result<(), PlatformError> {
+        check_engine(&self.host, owner)?;
+        let (owner, uuid) = (owner.clone(), uuid.to_owned());
+        let grace = Duration::from_secs(grace_seconds.into());
+        self.host
+            .run("switch the shadow", LONG_DEADLINE, move |link| {
+                shadow::ensure_power(link, &owner, &uuid, on, grace)
+            })
     }
-    fn ensure_shadow_absent(&self, _s: &ShadowSpec) -> Result<(), PlatformError> {
-        later()
+
+    fn ensure_shadow_absent(&self, spec: &ShadowSpec) -> Result<(), PlatformError> {
+        check_engine(&self.host, &spec.owner)?;
+        let spec = spec.clone();
+        self.host
+            .run("remove the shadow", LONG_DEADLINE, move |link| {
+                shadow::absent(link, &spec)
+            })
     }
-    fn definition(&self, _v: &VmId) -> Result<String, PlatformError> {
-        later()
+
+    fn definition(&self, vm: &VmId) -> Result<String, PlatformError> {
+        let uuid = vm.uuid().to_owned();
+        self.host
+            .run("read a VM's definition", DEADLINE, move |link| {
+                link.domain(&uuid)?
+                    .xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)
+                    .map_err(link.during(format!("VM {uuid}")))
+            })
     }
-}
-fn later<T>() -> Result<T, PlatformError> {
-    Err(PlatformError::Unsupported {
-        what: "changing".to_owned(),
-        why: "not yet".to_owned(),
-    })
 }
 
 #[cfg(test)]

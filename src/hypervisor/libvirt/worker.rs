@@ -37,13 +37,27 @@ struct Pulse {
 }
 
 impl Link {
+    /// A link that nobody watches.
+    pub fn new(connect: Connect, source: &SourceName) -> Self {
+        Self {
+            connect,
+            source: source.clone(),
+            pulse: Arc::default(),
+        }
+    }
+
+    /// Whether nobody waits for this call any more; another one may be at the same work already.
+    pub fn is_abandoned(&self) -> bool {
+        self.pulse.abandoned.load(Ordering::Relaxed)
+    }
+
     /// Says that a long call is alive.
     ///
     /// # Errors
     /// [`PlatformError::Cancelled`] once nobody waits for it any more.
     pub fn beat(&self) -> Result<(), PlatformError> {
         self.pulse.beats.fetch_add(1, Ordering::Relaxed);
-        if self.pulse.abandoned.load(Ordering::Relaxed) {
+        if self.is_abandoned() {
             return Err(PlatformError::Cancelled);
         }
         Ok(())
@@ -94,11 +108,7 @@ impl Lane {
             self.link = None;
         }
         if self.link.is_none() {
-            self.link = Some(Link {
-                connect: open(&self.source, &self.address)?,
-                source: self.source.clone(),
-                pulse: Arc::clone(pulse),
-            });
+            self.link = Some(Link::new(open(&self.source, &self.address)?, &self.source));
         }
         let link = self.link.as_mut().ok_or(PlatformError::Cancelled)?;
         link.pulse = Arc::clone(pulse);
