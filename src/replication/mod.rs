@@ -14,11 +14,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     inventory::Owner,
-    units::{PoolId, ShadowId, Timestamp, VmId},
+    units::{EngineId, PoolId, ShadowId, Timestamp, VmId},
 };
 
 pub mod cycle;
+pub mod names;
 pub mod qcow2;
+
+/// What every generated name of `engine` begins with: `sc-`, eight characters of its id, `-`.
+pub fn prefix(engine: &EngineId) -> String {
+    let id: String = engine
+        .as_str()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|character| character.to_ascii_lowercase())
+        .take(8)
+        .collect();
+    format!("sc-{id}-")
+}
 
 /// One disk of one increment: every name is chosen before anything happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
