@@ -394,6 +394,65 @@ fn empty_listings_are_empty_documents() {
 }
 
 #[test]
+fn history_comes_from_csv_and_goes_back_to_it() {
+    let machine = Machine::with_test_driver();
+    let now = jiff::Timestamp::now().as_second() / 300 * 300;
+    let rows: Vec<String> = (1..=12)
+        .map(|step| format!("test,cpu,{},0.{step:02}", now - step * 300))
+        .collect();
+    let csv = format!(
+        "vm,metric,at,value\n{}\nghost,cpu,{now},0.5\n",
+        rows.join("\n")
+    );
+    let taken = machine
+        .run_with_input(["history", "import", "-"], &csv)
+        .exits(0);
+    assert!(taken.stdout.contains("12 samples"), "{}", taken.stdout);
+    assert!(taken.stderr.contains("ghost"), "{}", taken.stderr);
+
+    let back = machine
+        .run(["history", "test", "--since", "2h", "--format", "csv"])
+        .exits(0);
+    let mut table = csv::Reader::from_reader(back.stdout.as_bytes());
+    let values: Vec<f64> = table
+        .records()
+        .filter_map(|row| row.expect("a row").get(3)?.parse().ok())
+        .collect();
+    assert!(
+        values.iter().any(|value| (value - 0.12).abs() < 1e-6),
+        "{}",
+        back.stdout
+    );
+    let document = machine.run(["history", "test", "--json"]).exits(0).json();
+    has_fields(
+        &document,
+        &["vm", "metric", "unit", "step_seconds", "points"],
+    );
+}
+
+#[test]
+fn broken_csv_names_line_and_column() {
+    let machine = Machine::new();
+    fs::write(
+        machine.path("bad.csv"),
+        "vm,metric,at,value\nweb-1,cpu,2026-11-22T14:30:00Z,0.5\nweb-1,cpu,2026-11-22T14:35:00Z,high\n",
+    )
+    .expect("the file can be written");
+    let file = machine.path("bad.csv");
+    let file = file.to_str().expect("a UTF-8 path");
+    machine
+        .run(["history", "import", file])
+        .explains(2, "line 3, column 4");
+    machine
+        .run_with_input(["history", "import", "-"], "vm,metric,at\n")
+        .explains(2, "line 1");
+    machine
+        .run(["history", "import", "/nowhere.csv"])
+        .explains(2, "/nowhere.csv");
+    assert!(!machine.path("data").exists(), "nothing was taken");
+}
+
+#[test]
 fn freeze_is_kept_and_thaw_lifts_it() {
     let machine = Machine::new();
     machine.run(["freeze"]).exits(0);

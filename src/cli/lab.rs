@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     context::{Context, settle, unexpected},
+    history,
     output::{self, Listing, Text},
     parse,
 };
@@ -18,6 +19,7 @@ use crate::{
     inventory::Role,
     lab::{self, LabOptions, LabService, LabStatus},
     problem::Problem,
+    telemetry::csv,
     units::{ServiceName, SourceName},
 };
 
@@ -60,7 +62,7 @@ impl Place {
     }
 }
 
-/// Start the lab, connect and arm its hosts and its balancer, map its services
+/// Start the lab, connect and arm its hosts and its balancer, map its services, import two weeks of history
 ///
 /// What runs already is kept, so that it may be called again.
 #[derive(Args)]
@@ -95,6 +97,7 @@ impl Up {
         let session = context.open()?;
         let status = lab::up(&options, &|step| output::note(step))?;
         connect(&session.handle, &status)?;
+        self.import_history(&session.handle)?;
         settle(&session.handle)?;
         if self.json {
             return output::json(&status);
@@ -103,6 +106,20 @@ impl Up {
         output::note(
             "`shadowcast lab surge` raises the load; then `shadowcast proposals` shows what to do about it.",
         );
+        Ok(())
+    }
+
+    fn import_history(&self, handle: &Handle) -> Result<(), Problem> {
+        output::note("importing two weeks of history");
+        let mut rows = Vec::new();
+        let now = handle.snapshot().at;
+        lab::history_csv(&self.place.dir(), &mut rows, now)?;
+        let taken = history::import(handle, csv::read(&*rows, "the lab")?)?;
+        for vm in taken.unknown_vms {
+            output::note(format!(
+                "! The engine has not seen {vm} yet; its history was left out."
+            ));
+        }
         Ok(())
     }
 }

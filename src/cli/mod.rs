@@ -18,7 +18,6 @@ mod agent;
 mod completions;
 mod context;
 mod decide;
-mod describe;
 mod follow;
 mod forecast;
 mod freeze;
