@@ -6,8 +6,11 @@ use std::{
     ffi::OsStr,
     fs,
     io::Write,
+    os::unix::net::UnixStream,
     path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -450,6 +453,154 @@ fn broken_csv_names_line_and_column() {
         .run(["history", "import", "/nowhere.csv"])
         .explains(2, "/nowhere.csv");
     assert!(!machine.path("data").exists(), "nothing was taken");
+}
+
+/// A real HAProxy with one server, on a socket of its own.
+struct Balancer {
+    child: Child,
+    uri: String,
+}
+
+impl Balancer {
+    fn start(machine: &Machine) -> Self {
+        let socket = machine.path("haproxy.sock");
+        let config = format!(
+            "global\n stats socket {} mode 600 level admin\ndefaults\n mode http\n timeout connect 1s\n \
+             timeout client 1s\n timeout server 1s\nbackend web\n balance roundrobin\n server w1 127.0.0.1:9 weight 100\n",
+            socket.display()
+        );
+        let file = machine.path("haproxy.cfg");
+        fs::write(&file, config).expect("the configuration can be written");
+        let child = Command::new("haproxy")
+            .arg("-db")
+            .arg("-f")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("haproxy is installed");
+        let balancer = Self {
+            child,
+            uri: format!("haproxy+unix://{}", socket.display()),
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while UnixStream::connect(&socket).is_err() {
+            assert!(Instant::now() < deadline, "HAProxy does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        balancer
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way none is left.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn traffic_is_shown_and_a_read_only_balancer_is_never_changed() {
+    let machine = Machine::with_test_driver();
+    let balancer = Balancer::start(&machine);
+    machine
+        .run(["source", "add", &balancer.uri, "--name", "lb"])
+        .exits(0);
+    let unknown = machine.run([
+        "service",
+        "map",
+        "shop",
+        "test=nowhere/w1",
+        "--stateless",
+        "--balancer",
+        "lb",
+    ]);
+    unknown.explains(1, "nowhere/w1");
+    machine
+        .run(["service", "map", "shop", "test=web/w1", "--stateless"])
+        .exits(0);
+    let traffic = machine.run(["traffic", "show", "--json"]).exits(0).json();
+    let shop = &traffic["services"][0];
+    has_fields(
+        shop,
+        &[
+            "name",
+            "primary_weight",
+            "shadow_weight",
+            "shadow_share",
+            "errors_per_second",
+            "response_millis",
+        ],
+    );
+    assert_eq!(shop["primary_weight"], 100);
+    assert_eq!(shop["shadow_weight"], 0);
+
+    machine
+        .run(["traffic", "set", "shop", "--shadow", "25%"])
+        .explains(3, "");
+    let after = machine.run(["traffic", "show", "--json"]).exits(0).json();
+    assert_eq!(after["services"][0]["primary_weight"], 100);
+    machine
+        .run(["traffic", "set", "nothing", "--shadow", "25%"])
+        .explains(1, "nothing");
+    machine.run(["service", "remove", "shop"]).exits(0);
+}
+
+#[test]
+fn a_shadow_by_hand_is_refused_while_its_platform_is_read_only() {
+    let machine = Machine::with_test_driver();
+    let done = machine.run(["shadow", "create", "test", "--yes"]).exits(3);
+    assert!(done.stderr.contains("\n  now: "), "{}", done.stderr);
+    let operations = machine.run(["operations", "--json"]).exits(0).json();
+    assert_eq!(operations["operations"], Value::Array(Vec::new()));
+}
+
+/// The simulated fleet, in which something needs a decision.
+#[test]
+fn a_stale_digest_is_refused_and_nothing_starts() {
+    let machine = Machine::new();
+    let demo = ["--demo", "--vms", "60", "--seed", "1"];
+    let run = |words: &[&str]| {
+        let words = demo.iter().chain(words);
+        Done::from(machine.command(words).output().expect("the program starts"))
+    };
+    let proposals = run(&["proposals", "--json"]).exits(0).json();
+    let first = &proposals["proposals"][0];
+    has_fields(
+        first,
+        &[
+            "id",
+            "kind",
+            "vm",
+            "digest",
+            "urgency",
+            "crosses_at",
+            "probability",
+            "why",
+            "pool",
+            "rejected_pools",
+            "plan",
+            "expires_at",
+        ],
+    );
+    let id = first["id"].as_str().expect("an id");
+    let stale = "0".repeat(64);
+    run(&["approve", id, "--digest", &stale]).explains(3, "digest");
+    let operations = run(&["operations", "--json"]).exits(0).json();
+    assert_eq!(operations["operations"], Value::Array(Vec::new()));
+
+    let shown = run(&["proposal", id]).exits(0);
+    let digest = first["digest"].as_str().expect("a digest");
+    assert!(shown.stdout.contains(digest), "{}", shown.stdout);
+    run(&["reject", id, "--why", "not today"]).exits(0);
+    let after = run(&["proposal", id, "--json"]).exits(0).json();
+    assert_eq!(after["state"], "rejected");
+    assert_eq!(after["decided_by"], "ana");
+    assert!(
+        !machine.path("data/journal.db").exists(),
+        "the demo keeps to a folder of its own"
+    );
 }
 
 #[test]

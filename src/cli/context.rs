@@ -1,6 +1,6 @@
 //! What every verb gets: which engine, and whose hands are on it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use directories::ProjectDirs;
@@ -17,6 +17,9 @@ use crate::{
     },
     problem::Problem,
 };
+
+/// An engine with news publishes at least this often.
+const PUBLISHED_WITHIN: Duration = Duration::from_millis(300);
 
 /// Flags that stand before or after any verb.
 #[derive(Args)]
@@ -141,9 +144,17 @@ pub fn settle(handle: &Handle) -> Result<Arc<Snapshot>, Problem> {
     let answer = handle.ask(Command::Settle);
     waiting.finish_and_clear();
     answer?;
-    let snapshot = handle.snapshot();
+    let snapshot = newest(handle);
     output::alarms(&snapshot);
     Ok(snapshot)
+}
+
+/// The engine publishes a moment after it answers, so the snapshot in hand may be the one before.
+fn newest(handle: &Handle) -> Arc<Snapshot> {
+    let known = handle.snapshot();
+    handle
+        .wait_for(PUBLISHED_WITHIN, |now| now.version > known.version)
+        .unwrap_or(known)
 }
 
 /// Asks for something whose answer is a sentence.

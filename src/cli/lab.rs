@@ -94,7 +94,7 @@ impl Up {
         options.guests = self.guests;
         options.seed = self.seed;
         options.old_disk = self.old_disk;
-        let session = context.open()?;
+        let (session, _) = context.settled()?;
         let status = lab::up(&options, &|step| output::note(step))?;
         connect(&session.handle, &status)?;
         self.import_history(&session.handle)?;
@@ -306,8 +306,7 @@ impl Down {
 }
 
 fn forget(context: &Context, status: &LabStatus) -> Result<(), Problem> {
-    let session = context.open()?;
-    let known = session.handle.snapshot();
+    let (session, known) = context.settled()?;
     let ours = |uri: &str| parts(status).iter().any(|(_, part, _)| *part == uri);
     let sources: Vec<&SourceName> = (known.sources.iter())
         .filter(|source| ours(&source.uri))
