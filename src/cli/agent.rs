@@ -14,10 +14,8 @@ pub struct Agent;
 
 impl Agent {
     pub fn run(context: &Context) -> Result<(), Problem> {
-        output::note(format!(
-            "The engine runs on {}.",
-            context.data_dir().display()
-        ));
-        thread::serve(&context.options)
+        let options = context.options()?;
+        output::note(format!("engine on {}", options.data_dir.display()));
+        thread::serve(options)
     }
 }

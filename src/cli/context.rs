@@ -1,9 +1,6 @@
 //! What every verb gets: which engine, and whose hands are on it.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use directories::ProjectDirs;
@@ -20,6 +17,9 @@ use crate::{
     },
     problem::Problem,
 };
+
+/// An engine with news publishes at least this often.
+const PUBLISHED_WITHIN: Duration = Duration::from_millis(300);
 
 /// Flags that stand before or after any verb.
 #[derive(Args)]
@@ -90,13 +90,20 @@ impl Demo {
 
 /// The engine that the verb works on.
 pub struct Context {
-    pub options: OpenOptions,
+    /// Some verbs need no folder, so that none can be found is told only to those that do.
+    options: Result<OpenOptions, Problem>,
 }
 
 impl Context {
     /// Starts logging and finds the folders.
-    pub fn new(global: &Global, demo: &Demo) -> Result<Self, Problem> {
+    pub fn new(global: &Global, demo: &Demo) -> Self {
         start_log(global.log);
+        Self {
+            options: Self::find(global, demo),
+        }
+    }
+
+    fn find(global: &Global, demo: &Demo) -> Result<OpenOptions, Problem> {
         let demo = demo.options();
         let data_dir = match (&global.data_dir, &demo) {
             (Some(dir), None) => dir.clone(),
@@ -108,21 +115,19 @@ impl Context {
             Some(file) => file.clone(),
             None => folders(demo.is_some())?.config_dir().join("settings.toml"),
         };
-        Ok(Self {
-            options: OpenOptions {
-                data_dir,
-                settings_file,
-                demo,
-            },
+        Ok(OpenOptions {
+            data_dir,
+            settings_file,
+            demo,
         })
     }
 
-    pub fn data_dir(&self) -> &Path {
-        &self.options.data_dir
+    pub fn options(&self) -> Result<&OpenOptions, Problem> {
+        self.options.as_ref().map_err(Clone::clone)
     }
 
     pub fn open(&self) -> Result<Session, Problem> {
-        thread::open(&self.options)
+        thread::open(self.options()?)
     }
 
     /// An engine that has read every source once, and what it knows.
@@ -139,9 +144,17 @@ pub fn settle(handle: &Handle) -> Result<Arc<Snapshot>, Problem> {
     let answer = handle.ask(Command::Settle);
     waiting.finish_and_clear();
     answer?;
-    let snapshot = handle.snapshot();
+    let snapshot = newest(handle);
     output::alarms(&snapshot);
     Ok(snapshot)
+}
+
+/// The engine publishes a moment after it answers, so the snapshot in hand may be the one before.
+fn newest(handle: &Handle) -> Arc<Snapshot> {
+    let known = handle.snapshot();
+    handle
+        .wait_for(PUBLISHED_WITHIN, |now| now.version > known.version)
+        .unwrap_or(known)
 }
 
 /// Asks for something whose answer is a sentence.

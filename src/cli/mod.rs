@@ -18,13 +18,13 @@ mod agent;
 mod completions;
 mod context;
 mod decide;
-mod describe;
 mod follow;
 mod forecast;
 mod freeze;
 mod health;
 mod history;
 pub mod json;
+mod lab;
 mod names;
 mod operations;
 mod output;
@@ -93,6 +93,8 @@ enum Verb {
     Policy(policy::Policy),
     Freeze(freeze::Freeze),
     Thaw(freeze::Thaw),
+    #[command(subcommand)]
+    Lab(lab::Lab),
     Completions(completions::Completions),
     Man(completions::Man),
 }
@@ -110,10 +112,11 @@ pub fn run(window: Window) -> ExitCode {
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }
     };
-    let done = Context::new(&cli.global, &cli.demo).and_then(|context| match cli.verb {
+    let context = Context::new(&cli.global, &cli.demo);
+    let done = match cli.verb {
         Some(verb) => verb.run(&context),
-        None => window(context.open()?),
-    });
+        None => context.open().and_then(window),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
@@ -150,6 +153,7 @@ impl Verb {
             Self::Policy(verb) => verb.run(context),
             Self::Freeze(_) => freeze::Freeze::run(context),
             Self::Thaw(_) => freeze::Thaw::run(context),
+            Self::Lab(verb) => verb.run(context),
             Self::Completions(verb) => verb.run(),
             Self::Man(verb) => verb.run(),
         }

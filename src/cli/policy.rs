@@ -31,7 +31,7 @@ impl Policy {
 impl Show {
     /// Needs no engine: the file is all there is.
     fn run(&self, context: &Context) -> Result<(), Problem> {
-        let file = &context.options.settings_file;
+        let file = &context.options()?.settings_file;
         let name = file.display().to_string();
         let settings = match std::fs::read_to_string(file) {
             Ok(text) => {

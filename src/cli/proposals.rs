@@ -4,14 +4,13 @@ use clap::Args;
 
 use super::{
     context::Context,
-    describe,
     json::{self, ProposalJson},
     names,
     output::{self, Listing, Text},
 };
 use crate::{
     problem::Problem,
-    shadow::{CheckOutcome, Proposal, ProposalState, Urgency},
+    shadow::{CheckOutcome, Proposal, ProposalState, Urgency, plan},
     units::Timestamp,
 };
 
@@ -159,10 +158,8 @@ fn checks(proposal: &Proposal) -> Result<(), Problem> {
 fn steps(proposal: &Proposal) -> Result<(), Problem> {
     output::line("plan:")?;
     for (index, step) in proposal.plan.steps.iter().enumerate() {
-        output::line(&format!("{:>4}  {}", index + 1, describe::text(step)))?;
-        for command in describe::commands(step) {
-            output::line(&format!("        {command}"))?;
-        }
+        output::line(&format!("{:>4}  {}", index + 1, plan::describe(step)))?;
+        output::line(&format!("        {}", plan::command_text(step)))?;
     }
     Ok(())
 }

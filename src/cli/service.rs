@@ -43,7 +43,7 @@ pub struct Map {
     #[command(flatten)]
     kind: Kind,
     /// The balancer's source; may be left out where there is one
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, alias = "director", value_name = "SOURCE")]
     balancer: Option<String>,
     /// The TCP port inside the guest
     #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]

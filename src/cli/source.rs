@@ -151,11 +151,9 @@ pub struct Test {
 impl Test {
     fn run(&self, context: &Context) -> Result<(), Problem> {
         let session = context.open()?;
-        let known = session.handle.snapshot();
-        let uri = (known.sources.iter())
-            .find(|source| source.name.as_str() == self.uri)
-            .map_or_else(|| self.uri.clone(), |source| source.uri.clone());
-        let examination = match session.handle.ask(Command::SourceTest { uri })? {
+        let examination = match session.handle.ask(Command::SourceTest {
+            uri: self.uri.clone(),
+        })? {
             Answer::Examined { examination } => examination,
             other => return Err(unexpected(&other)),
         };

@@ -3,14 +3,15 @@
 use serde::Serialize;
 
 use crate::{
-    cli::describe,
     engine::snapshot::{
         OperationState, OperationView, ServiceView, ShadowState, ShadowView, StepView,
     },
     inventory::Service,
     operation::JournalRow,
     replication::{Consistency, Progress, RecoveryPoint},
-    shadow::{Check, PlanKind, Precondition, Proposal, ProposalState, Rejected, Step, Urgency},
+    shadow::{
+        Check, PlanKind, Precondition, Proposal, ProposalState, Rejected, Step, Urgency, plan,
+    },
     units::{Digest, OperationId, PoolId, ProposalId, ServiceName, ShadowId, Timestamp, VmId},
 };
 
@@ -59,7 +60,8 @@ struct StepJson<'a> {
     #[serde(flatten)]
     step: &'a Step,
     text: String,
-    commands: Vec<String>,
+    command: String,
+    undo: String,
 }
 
 impl<'a> From<&'a Proposal> for ProposalJson<'a> {
@@ -100,8 +102,9 @@ impl<'a> From<&'a Proposal> for ProposalJson<'a> {
                 steps: (plan.steps.iter())
                     .map(|step| StepJson {
                         step,
-                        text: describe::text(step),
-                        commands: describe::commands(step),
+                        text: plan::describe(step),
+                        command: plan::command_text(step),
+                        undo: plan::undo_text(step),
                     })
                     .collect(),
                 preconditions: &plan.preconditions,
