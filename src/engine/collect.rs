@@ -41,7 +41,13 @@ pub fn start(
     let (stop, stopped) = mpsc::channel();
     let name = format!("collect {}", config.name);
     std::thread::Builder::new().name(name).spawn(move || {
-        let reader = Reader { config, engine, sampling, inputs, stopped };
+        let reader = Reader {
+            config,
+            engine,
+            sampling,
+            inputs,
+            stopped,
+        };
         match platform {
             Platform::Hypervisor(slot) => reader.hypervisor(&slot),
             Platform::Balancer(slot) => reader.balancer(&slot),
@@ -70,7 +76,11 @@ impl Reader {
             match self.connected(slot) {
                 Err(error) => {
                     let source = self.config.name.clone();
-                    if !self.send(Input::Inventory { source, result: Err(error), millis: 0 }) {
+                    if !self.send(Input::Inventory {
+                        source,
+                        result: Err(error),
+                        millis: 0,
+                    }) {
                         return;
                     }
                 }
@@ -90,15 +100,25 @@ impl Reader {
                         }
                     }
                     let asked = Instant::now();
-                    let result = platform.sample().map(|readings| sampled(&mut tracker, readings));
+                    let result = platform
+                        .sample()
+                        .map(|readings| sampled(&mut tracker, readings));
                     let millis = asked.elapsed().as_millis() as u64;
-                    if !self.send(Input::Samples { source: self.config.name.clone(), result, millis }) {
+                    if !self.send(Input::Samples {
+                        source: self.config.name.clone(),
+                        result,
+                        millis,
+                    }) {
                         return;
                     }
                 }
             }
             // The second reading follows soon: only two readings make a rate.
-            let pause = if first { Duration::from_secs(1).min(interval) } else { interval };
+            let pause = if first {
+                Duration::from_secs(1).min(interval)
+            } else {
+                interval
+            };
             first = false;
             if self.pause(pause.saturating_sub(round.elapsed())) {
                 return;
@@ -122,8 +142,11 @@ impl Reader {
             let round = Instant::now();
             let result = self.director(slot).and_then(|director| director.read());
             let millis = round.elapsed().as_millis() as u64;
-            if !self.send(Input::Traffic { source: self.config.name.clone(), result, millis })
-                || self.pause(BALANCER_INTERVAL.saturating_sub(round.elapsed()))
+            if !self.send(Input::Traffic {
+                source: self.config.name.clone(),
+                result,
+                millis,
+            }) || self.pause(BALANCER_INTERVAL.saturating_sub(round.elapsed()))
             {
                 return;
             }
@@ -150,7 +173,8 @@ impl Reader {
     /// True when the collector was stopped.
     fn pause(&self, pause: Duration) -> bool {
         !matches!(
-            self.stopped.recv_timeout(pause.max(Duration::from_millis(1))),
+            self.stopped
+                .recv_timeout(pause.max(Duration::from_millis(1))),
             Err(mpsc::RecvTimeoutError::Timeout)
         )
     }
@@ -158,7 +182,11 @@ impl Reader {
 
 fn sampled(tracker: &mut RateTracker, readings: Readings) -> Sampled {
     Sampled {
-        samples: readings.readings.into_iter().map(|reading| tracker.take(reading)).collect(),
+        samples: readings
+            .readings
+            .into_iter()
+            .map(|reading| tracker.take(reading))
+            .collect(),
         hung: readings.hung,
     }
 }

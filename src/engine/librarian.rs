@@ -81,12 +81,20 @@ impl Librarian {
     ) -> std::io::Result<Self> {
         let (questions, asked) = mpsc::channel();
         let (rounds, wanted) = mpsc::channel();
-        let desk = Desk { folder: folder.clone(), metrics: None, clock: clock.clone() };
+        let desk = Desk {
+            folder: folder.clone(),
+            metrics: None,
+            clock: clock.clone(),
+        };
         let news = inputs.clone();
         std::thread::Builder::new()
             .name("history".to_owned())
             .spawn(move || desk.answer_all(&asked, &news))?;
-        let desk = Desk { folder, metrics: None, clock };
+        let desk = Desk {
+            folder,
+            metrics: None,
+            clock,
+        };
         std::thread::Builder::new()
             .name("forecast".to_owned())
             .spawn(move || desk.forecast_all(&wanted, &inputs))?;
@@ -124,22 +132,49 @@ impl Desk {
     ) -> (oneshot::Sender<Reply>, Reply) {
         match question {
             Question::Detail {
-                vm, metric, limit, past_seconds, horizon_seconds, version, own, reply,
+                vm,
+                metric,
+                limit,
+                past_seconds,
+                horizon_seconds,
+                version,
+                own,
+                reply,
             } => {
                 let detail = self
-                    .detail(vm, metric, limit, past_seconds, horizon_seconds, version, &own)
-                    .map(|detail| Answer::VmDetail { detail: Arc::new(detail) });
+                    .detail(
+                        vm,
+                        metric,
+                        limit,
+                        past_seconds,
+                        horizon_seconds,
+                        version,
+                        &own,
+                    )
+                    .map(|detail| Answer::VmDetail {
+                        detail: Arc::new(detail),
+                    });
                 (reply, detail)
             }
-            Question::History { vm, metric, from, to, own, reply } => {
+            Question::History {
+                vm,
+                metric,
+                from,
+                to,
+                own,
+                reply,
+            } => {
                 let seconds = to.secs_since(from).max(1);
-                let step = (seconds / MAX_POINTS / i64::from(STEP_SECONDS) + 1) * i64::from(STEP_SECONDS);
+                let step =
+                    (seconds / MAX_POINTS / i64::from(STEP_SECONDS) + 1) * i64::from(STEP_SECONDS);
                 let series = self.series(&vm, metric, from, to, step as u32, &own);
                 (reply, series.map(|series| Answer::History { series }))
             }
-            Question::Import { known, unknown, reply } => {
-                (reply, self.import(&known, unknown, news))
-            }
+            Question::Import {
+                known,
+                unknown,
+                reply,
+            } => (reply, self.import(&known, unknown, news)),
         }
     }
 
@@ -166,7 +201,11 @@ impl Desk {
         if news.blocking_send(Input::HistoryChanged { vms }).is_err() {
             tracing::debug!("the engine ended during an import");
         }
-        Ok(Answer::Imported { series: known.len(), samples, unknown_vms: unknown })
+        Ok(Answer::Imported {
+            series: known.len(),
+            samples,
+            unknown_vms: unknown,
+        })
     }
 
     fn series(
@@ -179,13 +218,15 @@ impl Desk {
         own: &OwnHistory,
     ) -> Result<Series, Problem> {
         if let Some(platform) = own {
-            let history = platform.history(vm, metric, from, to, step_seconds).map_err(|error| {
-                Problem::unreachable(
-                    "The history was not read.",
-                    error.to_string(),
-                    "Try again when the source answers.",
-                )
-            })?;
+            let history = platform
+                .history(vm, metric, from, to, step_seconds)
+                .map_err(|error| {
+                    Problem::unreachable(
+                        "The history was not read.",
+                        error.to_string(),
+                        "Try again when the source answers.",
+                    )
+                })?;
             if let Some(series) = history {
                 return Ok(series);
             }
@@ -203,8 +244,14 @@ impl Desk {
         now: Timestamp,
         own: &OwnHistory,
     ) -> Result<Series, Problem> {
-        let mut series =
-            self.series(vm, metric, now.plus_secs(-HISTORY_SECONDS), now, STEP_SECONDS, own)?;
+        let mut series = self.series(
+            vm,
+            metric,
+            now.plus_secs(-HISTORY_SECONDS),
+            now,
+            STEP_SECONDS,
+            own,
+        )?;
         let first = series.values.iter().position(|value| value.is_finite());
         let first = first.unwrap_or(series.values.len());
         series.start = series.at(first);
@@ -235,9 +282,8 @@ impl Desk {
         let measured = self.series(&vm, metric, now.plus_secs(-past), now, step, own)?;
         let training = self.training(&vm, metric, now, own)?;
         let steps = (horizon_seconds / STEP_SECONDS).max(1) as usize;
-        let made = |predicted| {
-            forecast::assemble(vm.clone(), metric, limit, now, STEP_SECONDS, predicted)
-        };
+        let made =
+            |predicted| forecast::assemble(vm.clone(), metric, limit, now, STEP_SECONDS, predicted);
         let forecast = if training.values.is_empty() {
             Err(NotReady::NoHistory)
         } else {
@@ -247,7 +293,15 @@ impl Desk {
             Ok(_) => forecast::second_opinion(&training, steps).ok().map(made),
             Err(_) => None,
         };
-        Ok(VmDetail { vm, metric, version, measured, forecast, second, limit })
+        Ok(VmDetail {
+            vm,
+            metric,
+            version,
+            measured,
+            forecast,
+            second,
+            limit,
+        })
     }
 
     fn forecast_all(mut self, wanted: &mpsc::Receiver<Round>, inputs: &Sender<Input>) {
@@ -260,7 +314,10 @@ impl Desk {
                 if batch.len() == BATCH || last {
                     let pending = (total - index - 1) as u32;
                     let batch = std::mem::take(&mut batch);
-                    if inputs.blocking_send(Input::Outlooks { batch, pending }).is_err() {
+                    if inputs
+                        .blocking_send(Input::Outlooks { batch, pending })
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -271,13 +328,12 @@ impl Desk {
     fn outlook(&mut self, job: &ForecastJob, own: &OwnHistory) -> FleetOutlook {
         let now = self.clock.now();
         let steps = (job.horizon_seconds / STEP_SECONDS).max(1) as usize;
-        let mut found =
-            FleetOutlook {
-                vm: job.vm.clone(),
-                outlooks: Vec::new(),
-                spark: Vec::new(),
-                coverage: 0.0,
-            };
+        let mut found = FleetOutlook {
+            vm: job.vm.clone(),
+            outlooks: Vec::new(),
+            spark: Vec::new(),
+            coverage: 0.0,
+        };
         for metric in Metric::FORECAST {
             let limit = match metric {
                 Metric::Cpu => job.limits.cpu,
@@ -315,7 +371,13 @@ impl Desk {
 /// 0..=1 of the last day's steps that hold a value; a day that is not full counts as far as it goes.
 fn last_day_coverage(series: &Series) -> f64 {
     let day = (86_400 / series.step_seconds.max(1)) as usize;
-    let known = series.values.iter().rev().take(day).filter(|value| value.is_finite()).count();
+    let known = series
+        .values
+        .iter()
+        .rev()
+        .take(day)
+        .filter(|value| value.is_finite())
+        .count();
     known as f64 / day.max(1) as f64
 }
 

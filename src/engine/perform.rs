@@ -8,9 +8,7 @@ use std::{
 
 use super::core::{Action, Failure, Outcome};
 use crate::{
-    hypervisor::{
-        self, Control, ErrorKind, Examination, Finding, Hypervisor, simulated::Clock,
-    },
+    hypervisor::{self, Control, ErrorKind, Examination, Finding, Hypervisor, simulated::Clock},
     replication::{IncrementSpec, Manifest, Progress, cycle::Shipped},
     shadow::{ShadowSpec, ShareSpec, Step},
     traffic::{ServerSpec, TrafficDirector, haproxy::HaproxyDirector, split},
@@ -54,9 +52,9 @@ impl Performer {
         match action {
             Action::Step(step) => self.step(step).map(|note| Outcome::Done { note }),
             Action::Undo(step) => self.undo(step).map(|()| done()),
-            Action::Cycle { spec, resume } => {
-                self.cycle(spec, *resume, control, spooled).map(Outcome::Shipped)
-            }
+            Action::Cycle { spec, resume } => self
+                .cycle(spec, *resume, control, spooled)
+                .map(Outcome::Shipped),
             Action::Flatten { manifest } => self.flatten(manifest, control).map(|()| done()),
             Action::DropVolumes { manifest, volumes } => {
                 let target = self.hypervisor(&manifest.target_pool.source())?;
@@ -69,7 +67,9 @@ impl Performer {
                 Ok(done())
             }
             Action::RemoveReplica { manifest } => self.remove_replica(manifest).map(|()| done()),
-            Action::Repair { server, share } => self.repair(server.as_ref(), share).map(|()| done()),
+            Action::Repair { server, share } => {
+                self.repair(server.as_ref(), share).map(|()| done())
+            }
             Action::Examine { uri } => self.examine(uri).map(Outcome::Examined),
             Action::Refresh { sources } => {
                 let mut fresh = Vec::with_capacity(sources.len());
@@ -84,7 +84,9 @@ impl Performer {
     /// A platform that is only read.
     fn observe(&self, name: &SourceName) -> Result<Arc<dyn Hypervisor>, Failure> {
         match self.platforms.get(name) {
-            Some(Platform::Hypervisor(slot)) => slot.get().cloned().ok_or_else(|| not_connected(name)),
+            Some(Platform::Hypervisor(slot)) => {
+                slot.get().cloned().ok_or_else(|| not_connected(name))
+            }
             _ => Err(not_connected(name)),
         }
     }
@@ -98,7 +100,9 @@ impl Performer {
     fn director(&self, name: &SourceName) -> Result<Arc<dyn TrafficDirector>, Failure> {
         self.check_armed(name)?;
         match self.platforms.get(name) {
-            Some(Platform::Balancer(slot)) => slot.get().cloned().ok_or_else(|| not_connected(name)),
+            Some(Platform::Balancer(slot)) => {
+                slot.get().cloned().ok_or_else(|| not_connected(name))
+            }
             _ => Err(not_connected(name)),
         }
     }
@@ -108,7 +112,11 @@ impl Performer {
             return Ok(());
         }
         let why = format!("{name} is read-only; arm it first");
-        Err(Failure { kind: ErrorKind::Refused, why, checkpoint_lost: false })
+        Err(Failure {
+            kind: ErrorKind::Refused,
+            why,
+            checkpoint_lost: false,
+        })
     }
 
     fn step(&self, step: &Step) -> Result<String, Failure> {
@@ -116,29 +124,62 @@ impl Performer {
             Step::Reserve { .. } | Step::Release { .. } => {}
             Step::Replicate { .. } | Step::RemoveReplica { .. } => {
                 let why = "the step needs its manifest".to_owned();
-                return Err(Failure { kind: ErrorKind::Refused, why, checkpoint_lost: false });
+                return Err(Failure {
+                    kind: ErrorKind::Refused,
+                    why,
+                    checkpoint_lost: false,
+                });
             }
             Step::DefineShadow { spec, .. } => self.define(spec)?,
             Step::StartShadow { source, uuid, .. } => self.power(source, uuid, true, 0)?,
-            Step::AwaitAnswer { address, port, path, timeout_seconds, .. } => {
+            Step::AwaitAnswer {
+                address,
+                port,
+                path,
+                timeout_seconds,
+                ..
+            } => {
                 return self.await_answer(address, *port, path, *timeout_seconds);
             }
-            Step::AddServer { director, server } => self.director(director)?.ensure_server(server)?,
-            Step::AwaitServer { director, backend, server, timeout_seconds } => {
+            Step::AddServer { director, server } => {
+                self.director(director)?.ensure_server(server)?
+            }
+            Step::AwaitServer {
+                director,
+                backend,
+                server,
+                timeout_seconds,
+            } => {
                 self.await_server(director, backend, server, *timeout_seconds)?;
             }
             Step::SetShare(share) => self.share(share, share.share)?,
-            Step::AwaitDrained { director, backend, server, timeout_seconds } => {
+            Step::AwaitDrained {
+                director,
+                backend,
+                server,
+                timeout_seconds,
+            } => {
                 return self.await_drained(director, backend, server, *timeout_seconds);
             }
-            Step::RemoveServer { director, backend, server } => {
-                self.director(director)?.ensure_server_absent(backend, server)?;
+            Step::RemoveServer {
+                director,
+                backend,
+                server,
+            } => {
+                self.director(director)?
+                    .ensure_server_absent(backend, server)?;
             }
-            Step::StopShadow { source, uuid, grace_seconds, .. } => {
+            Step::StopShadow {
+                source,
+                uuid,
+                grace_seconds,
+                ..
+            } => {
                 self.power(source, uuid, false, *grace_seconds)?;
             }
             Step::RemoveShadow { spec } => {
-                self.hypervisor(&spec.pool.source())?.ensure_shadow_absent(spec)?;
+                self.hypervisor(&spec.pool.source())?
+                    .ensure_shadow_absent(spec)?;
             }
         }
         Ok(String::new())
@@ -147,11 +188,13 @@ impl Performer {
     fn undo(&self, step: &Step) -> Result<(), Failure> {
         match step {
             Step::DefineShadow { spec, .. } => {
-                self.hypervisor(&spec.pool.source())?.ensure_shadow_absent(spec)?;
+                self.hypervisor(&spec.pool.source())?
+                    .ensure_shadow_absent(spec)?;
             }
             Step::StartShadow { source, uuid, .. } => self.power(source, uuid, false, 5)?,
             Step::AddServer { director, server } => {
-                self.director(director)?.ensure_server_absent(&server.backend, &server.server)?;
+                self.director(director)?
+                    .ensure_server_absent(&server.backend, &server.server)?;
             }
             Step::SetShare(share) => self.share(share, share.previous_share)?,
             // The others change nothing that is not undone by the step that they belong to.
@@ -173,14 +216,20 @@ impl Performer {
             engine: self.engine.clone(),
             operation: crate::units::OperationId::default(),
         };
-        Ok(self.hypervisor(source)?.ensure_power(&owner, uuid, on, grace)?)
+        Ok(self
+            .hypervisor(source)?
+            .ensure_power(&owner, uuid, on, grace)?)
     }
 
     fn share(&self, spec: &ShareSpec, share: f64) -> Result<(), Failure> {
         let (primary, shadow) = split::weights(spec.base_weight, share);
-        let weights =
-            [(spec.primary_server.clone(), primary), (spec.shadow_server.clone(), shadow)];
-        Ok(self.director(&spec.director)?.ensure_weights(&spec.backend, &weights)?)
+        let weights = [
+            (spec.primary_server.clone(), primary),
+            (spec.shadow_server.clone(), shadow),
+        ];
+        Ok(self
+            .director(&spec.director)?
+            .ensure_weights(&spec.backend, &weights)?)
     }
 
     fn repair(&self, server: Option<&ServerSpec>, share: &ShareSpec) -> Result<(), Failure> {
@@ -216,7 +265,11 @@ impl Performer {
             let mut spool = source.read_spool(spec, disk)?;
             shipped_bytes += target.ensure_layer(spec, disk, &mut *spool, control)?;
         }
-        let shipped = Shipped { at, complete_at: self.clock.now(), shipped_bytes };
+        let shipped = Shipped {
+            at,
+            complete_at: self.clock.now(),
+            shipped_bytes,
+        };
         // The layers are complete. What lies on the source goes now; the manifest's copy follows the commit.
         source.ensure_increment_finished(spec)?;
         Ok(shipped)
@@ -254,7 +307,9 @@ impl Performer {
     /// # Errors
     /// When the target cannot be reached or is full.
     pub fn copy_manifest(&self, manifest: &Manifest) -> Result<(), Failure> {
-        Ok(self.hypervisor(&manifest.target_pool.source())?.ensure_manifest(manifest)?)
+        Ok(self
+            .hypervisor(&manifest.target_pool.source())?
+            .ensure_manifest(manifest)?)
     }
 
     fn await_answer(
@@ -264,7 +319,11 @@ impl Performer {
         path: &str,
         timeout_seconds: u32,
     ) -> Result<String, Failure> {
-        let probe = Probe::Http { address: address.to_owned(), port, path: path.to_owned() };
+        let probe = Probe::Http {
+            address: address.to_owned(),
+            port,
+            path: path.to_owned(),
+        };
         let mut seen = "nothing".to_owned();
         let answered = self.poll(timeout_seconds, || {
             let verdict = self.prober.probe(&probe, PROBE_TIMEOUT);
@@ -290,14 +349,19 @@ impl Performer {
         let mut seen = "not there".to_owned();
         let up = self.poll(timeout_seconds, || {
             let reading = balancer.read()?;
-            let found = reading.servers.into_iter().find(|s| s.backend == backend && s.server == server);
+            let found = reading
+                .servers
+                .into_iter()
+                .find(|s| s.backend == backend && s.server == server);
             Ok(found.is_some_and(|stats| {
                 seen = stats.status;
                 stats.up
             }))
         })?;
         up.map(drop).ok_or_else(|| {
-            timeout(format!("{backend}/{server} was not up within {timeout_seconds} s: {seen}"))
+            timeout(format!(
+                "{backend}/{server} was not up within {timeout_seconds} s: {seen}"
+            ))
         })
     }
 
@@ -313,7 +377,10 @@ impl Performer {
         let mut sessions = 0;
         let drained = self.poll(timeout_seconds, || {
             let reading = balancer.read()?;
-            let found = reading.servers.into_iter().find(|s| s.backend == backend && s.server == server);
+            let found = reading
+                .servers
+                .into_iter()
+                .find(|s| s.backend == backend && s.server == server);
             sessions = found.map_or(0, |stats| stats.sessions_now);
             Ok(sessions == 0)
         })?;
@@ -350,7 +417,13 @@ impl Performer {
             let mut lines = lines.into_iter();
             return Ok(Examination {
                 platform: lines.next().unwrap_or_default(),
-                findings: lines.map(|text| Finding { works: true, needed: false, text }).collect(),
+                findings: lines
+                    .map(|text| Finding {
+                        works: true,
+                        needed: false,
+                        text,
+                    })
+                    .collect(),
                 millis: started.elapsed().as_millis() as u64,
             });
         }
@@ -360,7 +433,9 @@ impl Performer {
 }
 
 fn done() -> Outcome {
-    Outcome::Done { note: String::new() }
+    Outcome::Done {
+        note: String::new(),
+    }
 }
 
 fn not_connected(name: &SourceName) -> Failure {
@@ -372,14 +447,22 @@ fn not_connected(name: &SourceName) -> Failure {
 }
 
 fn timeout(why: String) -> Failure {
-    Failure { kind: ErrorKind::Refused, why, checkpoint_lost: false }
+    Failure {
+        kind: ErrorKind::Refused,
+        why,
+        checkpoint_lost: false,
+    }
 }
 
 /// A report of progress that does not flood: one for each percent.
-pub fn coarse(report: impl Fn(Progress) + Send + Sync + 'static) -> impl Fn(Progress) + Send + Sync {
+pub fn coarse(
+    report: impl Fn(Progress) + Send + Sync + 'static,
+) -> impl Fn(Progress) + Send + Sync {
     let last = std::sync::atomic::AtomicU64::new(u64::MAX);
     move |progress: Progress| {
-        let percent = (progress.done_bytes * 100).checked_div(progress.total_bytes).unwrap_or(0);
+        let percent = (progress.done_bytes * 100)
+            .checked_div(progress.total_bytes)
+            .unwrap_or(0);
         if last.swap(percent, std::sync::atomic::Ordering::Relaxed) != percent {
             report(progress);
         }

@@ -103,7 +103,9 @@ pub fn listen(
 
 fn same_user(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || own == 0 || peer.uid() == 0)
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == own || own == 0 || peer.uid() == 0)
 }
 
 async fn serve(
@@ -117,7 +119,14 @@ async fn serve(
     let pusher = tokio::spawn(push_snapshots(snapshots, tell.clone()));
     while let Ok(Some(ask)) = read_frame::<Ask>(&mut read).await {
         let (reply, answer) = oneshot::channel();
-        if requests.send(Request { command: ask.command, reply }).await.is_err() {
+        if requests
+            .send(Request {
+                command: ask.command,
+                reply,
+            })
+            .await
+            .is_err()
+        {
             break;
         }
         let tell = tell.clone();
@@ -135,7 +144,10 @@ async fn serve(
     writer.abort();
 }
 
-async fn push_snapshots(mut snapshots: watch::Receiver<Arc<Snapshot>>, tell: mpsc::Sender<Vec<u8>>) {
+async fn push_snapshots(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    tell: mpsc::Sender<Vec<u8>>,
+) {
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
         match encode(&Tell::Snapshot(Box::new((*snapshot).clone()))) {
@@ -179,7 +191,9 @@ async fn read_frame<T: DeserializeOwned>(read: &mut OwnedReadHalf) -> std::io::R
     }
     let mut frame = vec![0; length];
     read.read_exact(&mut frame).await?;
-    rmp_serde::from_slice(&frame).map(Some).map_err(std::io::Error::other)
+    rmp_serde::from_slice(&frame)
+        .map(Some)
+        .map_err(std::io::Error::other)
 }
 
 /// Connects to the engine that listens in `folder`.
@@ -202,7 +216,9 @@ pub fn attach(folder: &Path) -> Result<Handle, Problem> {
     std::thread::Builder::new()
         .name("attached".to_owned())
         .spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             match runtime {
                 Ok(runtime) => runtime.block_on(relay(&path, asked, publish, ready)),
                 Err(error) => drop(ready.send(Err(error))),

@@ -11,12 +11,17 @@ use tokio::sync::{mpsc::Sender, oneshot};
 use super::{
     collect::{self, Collector},
     command::{Answer, Reply},
-    core::{Action, Core, Document, Effect, EffectId, Fetch, Input, ReplyTo, SourceConfig, SourceRole},
+    core::{
+        Action, Core, Document, Effect, EffectId, Fetch, Input, ReplyTo, SourceConfig, SourceRole,
+    },
     librarian::{Librarian, OwnHistory, Question, Round},
     perform::{Performer, Platform, coarse},
 };
 use crate::{
-    hypervisor::{Control, Hypervisor, simulated::{Clock, Fleet}},
+    hypervisor::{
+        Control, Hypervisor,
+        simulated::{Clock, Fleet},
+    },
     policy::Sampling,
     problem::Problem,
     replication::Manifest,
@@ -64,8 +69,13 @@ impl Shell {
         inputs: Sender<Input>,
     ) -> Result<Self, StoreError> {
         let metrics = Metrics::open(&folder)?;
-        let librarian = Librarian::start(folder.clone(), clock.clone(), inputs.clone())
-            .map_err(|source| StoreError::File { path: folder, source })?;
+        let librarian =
+            Librarian::start(folder.clone(), clock.clone(), inputs.clone()).map_err(|source| {
+                StoreError::File {
+                    path: folder,
+                    source,
+                }
+            })?;
         Ok(Self {
             engine,
             journal,
@@ -165,18 +175,22 @@ impl Shell {
                 } else {
                     self.armed.remove(&config.name);
                 }
-                self.journal.put(Kind::Source, config.name.as_str(), &config)
+                self.journal
+                    .put(Kind::Source, config.name.as_str(), &config)
             }
             Document::SourceGone(name) => self.journal.delete(Kind::Source, name.as_str()),
             Document::Service(service) => {
-                self.journal.put(Kind::Service, service.name.as_str(), &service)
+                self.journal
+                    .put(Kind::Service, service.name.as_str(), &service)
             }
             Document::ServiceGone(name) => self.journal.delete(Kind::Service, name.as_str()),
             Document::Proposal(proposal) => {
-                self.journal.put(Kind::Proposal, proposal.id.as_str(), &*proposal)
+                self.journal
+                    .put(Kind::Proposal, proposal.id.as_str(), &*proposal)
             }
             Document::Manifest(manifest) => {
-                self.journal.put(Kind::Manifest, manifest.shadow.as_str(), &*manifest)?;
+                self.journal
+                    .put(Kind::Manifest, manifest.shadow.as_str(), &*manifest)?;
                 self.copy_manifest(*manifest);
                 Ok(())
             }
@@ -192,7 +206,10 @@ impl Shell {
         let performer = self.performer();
         tokio::task::spawn_blocking(move || {
             if let Err(failure) = performer.copy_manifest(&manifest) {
-                tracing::warn!(why = failure.why, "the manifest's copy on the target is old");
+                tracing::warn!(
+                    why = failure.why,
+                    "the manifest's copy on the target is old"
+                );
             }
         });
     }
@@ -213,7 +230,10 @@ impl Shell {
         let progress = inputs.clone();
         let control = Control::reporting(coarse(move |progress_now| {
             // A report that finds no room is followed by a newer one.
-            let _ = progress.try_send(Input::Progress { effect, progress: progress_now });
+            let _ = progress.try_send(Input::Progress {
+                effect,
+                progress: progress_now,
+            });
         }));
         self.running.insert(effect, control.clone());
         tokio::task::spawn_blocking(move || {
@@ -223,7 +243,10 @@ impl Shell {
                 }
             };
             let result = performer.perform(&action, &control, &spooled);
-            if inputs.blocking_send(Input::Outcome { effect, result }).is_err() {
+            if inputs
+                .blocking_send(Input::Outcome { effect, result })
+                .is_err()
+            {
                 tracing::debug!("the engine ended before an outcome");
             }
         });
@@ -262,8 +285,10 @@ impl Shell {
             }
             SourceRole::Hypervisor(_) => {
                 let slot: OnceLock<Arc<dyn Hypervisor>> = OnceLock::new();
-                let simulated =
-                    self.fleet.as_ref().and_then(|fleet| fleet.hypervisor(&config.name));
+                let simulated = self
+                    .fleet
+                    .as_ref()
+                    .and_then(|fleet| fleet.hypervisor(&config.name));
                 if let Some(platform) = simulated {
                     let _ = slot.set(platform);
                 }
@@ -282,21 +307,56 @@ impl Shell {
     }
 
     fn fetch(&mut self, to: ReplyTo, fetch: Fetch) {
-        let Some(reply) = self.replies.remove(&to) else { return };
+        let Some(reply) = self.replies.remove(&to) else {
+            return;
+        };
         let question = match fetch {
-            Fetch::Detail { vm, metric, limit, past_seconds, horizon_seconds, version } => {
+            Fetch::Detail {
+                vm,
+                metric,
+                limit,
+                past_seconds,
+                horizon_seconds,
+                version,
+            } => {
                 let own = self.own_history(&vm.source());
                 Question::Detail {
-                    vm, metric, limit, past_seconds, horizon_seconds, version, own, reply,
+                    vm,
+                    metric,
+                    limit,
+                    past_seconds,
+                    horizon_seconds,
+                    version,
+                    own,
+                    reply,
                 }
             }
-            Fetch::History { vm, metric, from, to } => {
+            Fetch::History {
+                vm,
+                metric,
+                from,
+                to,
+            } => {
                 let own = self.own_history(&vm.source());
-                Question::History { vm, metric, from, to, own, reply }
+                Question::History {
+                    vm,
+                    metric,
+                    from,
+                    to,
+                    own,
+                    reply,
+                }
             }
-            Fetch::Import { known, unknown } => Question::Import { known, unknown, reply },
+            Fetch::Import { known, unknown } => Question::Import {
+                known,
+                unknown,
+                reply,
+            },
             Fetch::Journal { operation } => {
-                let rows = self.journal.rows_of(&operation).map(|rows| Answer::Journal { rows });
+                let rows = self
+                    .journal
+                    .rows_of(&operation)
+                    .map(|rows| Answer::Journal { rows });
                 let _ = reply.send(rows.map_err(|error| {
                     Problem::failed(
                         "The journal was not read.",

@@ -122,9 +122,17 @@ fn start(options: &OpenOptions, lock: File) -> Result<Session, Problem> {
     let engine = engine_id(&journal).map_err(|error| unusable(&folder, &error))?;
     let kept = load(&journal, fleet.as_ref()).map_err(|error| unusable(&folder, &error))?;
     let seed = u64::from_le_bytes(
-        uuid::Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default(),
+        uuid::Uuid::new_v4().as_bytes()[..8]
+            .try_into()
+            .unwrap_or_default(),
     );
-    let core = Core::new(engine.clone(), settings.clone(), fleet.is_some(), seed, kept);
+    let core = Core::new(
+        engine.clone(),
+        settings.clone(),
+        fleet.is_some(),
+        seed,
+        kept,
+    );
 
     let (inputs, inbox) = mpsc::channel(QUEUE);
     let (requests, asked) = mpsc::channel(QUEUE);
@@ -159,7 +167,14 @@ fn start(options: &OpenOptions, lock: File) -> Result<Session, Problem> {
     let thread = std::thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || {
-            let worker = Worker { core, shell, inbox, asked, publish, stopped };
+            let worker = Worker {
+                core,
+                shell,
+                inbox,
+                asked,
+                publish,
+                stopped,
+            };
             runtime.block_on(worker.run());
             drop(faces);
             // Slow effects are left where they are: the journal knows of them.
@@ -167,7 +182,12 @@ fn start(options: &OpenOptions, lock: File) -> Result<Session, Problem> {
             drop(lock);
         })
         .map_err(|error| unusable(&folder, &error))?;
-    Ok(Session { handle, attached: false, stop: Some(stop), thread: Some(thread) })
+    Ok(Session {
+        handle,
+        attached: false,
+        stop: Some(stop),
+        thread: Some(thread),
+    })
 }
 
 /// The one owner of all state.
@@ -258,7 +278,11 @@ fn write_default_settings(path: &Path) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    FileOptions::new().write(true).create_new(true).open(path)?.write_all(DEFAULT_TOML.as_bytes())
+    FileOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)?
+        .write_all(DEFAULT_TOML.as_bytes())
 }
 
 fn engine_id(journal: &Journal) -> Result<EngineId, crate::store::StoreError> {
@@ -303,7 +327,11 @@ fn demo_sources(fleet: &Fleet) -> Kept {
         kind: SourceRole::Balancer,
         armed: true,
     });
-    Kept { sources, services: fleet.services(), ..Kept::default() }
+    Kept {
+        sources,
+        services: fleet.services(),
+        ..Kept::default()
+    }
 }
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Problem {

@@ -63,7 +63,9 @@ pub enum Next {
 impl Operation {
     /// An operation from its first row; `None` when that row does not open one.
     pub fn open(row: &JournalRow) -> Option<Self> {
-        let Entry::Opened { plan, approval } = &row.entry else { return None };
+        let Entry::Opened { plan, approval } = &row.entry else {
+            return None;
+        };
         Some(Self {
             id: row.operation.clone(),
             steps: vec![StepRecord::default(); plan.steps.len()],
@@ -106,11 +108,17 @@ impl Operation {
             Entry::UndoFailed { why, .. } => self.why = Some(why.clone()),
             Entry::Parked { why } => {
                 self.why = Some(why.clone());
-                self.phase = Phase::Parked { unwinding: self.phase == Phase::Unwinding };
+                self.phase = Phase::Parked {
+                    unwinding: self.phase == Phase::Unwinding,
+                };
             }
             Entry::Resumed { .. } => {
                 if let Phase::Parked { unwinding } = self.phase {
-                    self.phase = if unwinding { Phase::Unwinding } else { Phase::Forward };
+                    self.phase = if unwinding {
+                        Phase::Unwinding
+                    } else {
+                        Phase::Forward
+                    };
                 }
             }
             Entry::Closed { outcome } => {
@@ -132,7 +140,9 @@ impl Operation {
     }
 
     fn mark(&mut self, step: usize, mark: Mark, at: Timestamp) {
-        let Some(record) = self.steps.get_mut(step) else { return };
+        let Some(record) = self.steps.get_mut(step) else {
+            return;
+        };
         record.mark = mark;
         match mark {
             Mark::Started => {
@@ -166,7 +176,10 @@ impl Operation {
 
     /// Steps that are done.
     pub fn done_steps(&self) -> usize {
-        self.steps.iter().filter(|step| step.mark == Mark::Done).count()
+        self.steps
+            .iter()
+            .filter(|step| step.mark == Mark::Done)
+            .count()
     }
 }
 
@@ -192,7 +205,10 @@ mod tests {
             vm: VmId::new("a/1"),
             vm_name: "web".to_owned(),
             shadow: ShadowId::new("s-1"),
-            owner: Owner { engine: "e".into(), operation: "op-1".into() },
+            owner: Owner {
+                engine: "e".into(),
+                operation: "op-1".into(),
+            },
             made_at: Timestamp(0),
             preconditions: Vec::new(),
             steps: vec![Step::Reserve { hold }; steps],
@@ -207,11 +223,23 @@ mod tests {
             at: Timestamp(0),
             until: Timestamp(1),
         };
-        Operation::open(&row(0, Entry::Opened { plan: Box::new(plan), approval })).unwrap()
+        Operation::open(&row(
+            0,
+            Entry::Opened {
+                plan: Box::new(plan),
+                approval,
+            },
+        ))
+        .unwrap()
     }
 
     fn row(seq: u32, entry: Entry) -> JournalRow {
-        JournalRow { operation: "op-1".into(), seq, at: Timestamp(i64::from(seq)), entry }
+        JournalRow {
+            operation: "op-1".into(),
+            seq,
+            at: Timestamp(i64::from(seq)),
+            entry,
+        }
     }
 
     #[test]
@@ -219,9 +247,15 @@ mod tests {
         let mut operation = opened(PlanKind::Create, 3);
         let rows = [
             Entry::StepStarted { step: 0 },
-            Entry::StepDone { step: 0, note: String::new() },
+            Entry::StepDone {
+                step: 0,
+                note: String::new(),
+            },
             Entry::StepStarted { step: 1 },
-            Entry::StepFailed { step: 1, why: "no".to_owned() },
+            Entry::StepFailed {
+                step: 1,
+                why: "no".to_owned(),
+            },
         ];
         for (seq, entry) in rows.into_iter().enumerate() {
             operation.apply(&row(seq as u32 + 1, entry));
@@ -244,11 +278,27 @@ mod tests {
     fn a_removal_never_turns_back() {
         let mut operation = opened(PlanKind::Retire, 2);
         operation.apply(&row(1, Entry::StepStarted { step: 0 }));
-        operation.apply(&row(2, Entry::StepFailed { step: 0, why: "gone".to_owned() }));
+        operation.apply(&row(
+            2,
+            Entry::StepFailed {
+                step: 0,
+                why: "gone".to_owned(),
+            },
+        ));
         assert_eq!(operation.next(), Next::Start(0));
-        operation.apply(&row(3, Entry::Parked { why: "gone".to_owned() }));
+        operation.apply(&row(
+            3,
+            Entry::Parked {
+                why: "gone".to_owned(),
+            },
+        ));
         assert_eq!(operation.next(), Next::Nothing);
-        operation.apply(&row(4, Entry::Resumed { by: "me".to_owned() }));
+        operation.apply(&row(
+            4,
+            Entry::Resumed {
+                by: "me".to_owned(),
+            },
+        ));
         assert_eq!(operation.next(), Next::Start(0));
     }
 }

@@ -1,9 +1,10 @@
 //! When the next cycle is due, what it is, lag, retention and compaction: pure decisions over a manifest.
 
-use super::{
-    Consistency, DiskIncrement, IncrementSpec, InFlight, Manifest, RecoveryPoint, names,
+use super::{Consistency, DiskIncrement, InFlight, IncrementSpec, Manifest, RecoveryPoint, names};
+use crate::{
+    inventory::Owner,
+    units::{PoolId, ShadowId, Timestamp, VmId},
 };
-use crate::{inventory::Owner, units::{PoolId, ShadowId, Timestamp, VmId}};
 
 /// What a cycle leaves behind.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -48,7 +49,8 @@ impl Manifest {
 
     /// Age of the newest complete point: what would be lost if the source were gone now.
     pub fn lag_seconds(&self, now: Timestamp) -> Option<u64> {
-        self.newest().map(|point| now.secs_since(point.at).max(0) as u64)
+        self.newest()
+            .map(|point| now.secs_since(point.at).max(0) as u64)
     }
 
     /// A cycle starts early enough that its end falls within the objective.
@@ -95,7 +97,11 @@ impl Manifest {
     /// Records that `spec` is about to start. Saved before anything happens.
     pub fn begin(&mut self, spec: IncrementSpec, now: Timestamp) {
         self.next_number = self.next_number.max(spec.number + 1);
-        self.in_flight = Some(InFlight { spec, started_at: now, spooled_at: None });
+        self.in_flight = Some(InFlight {
+            spec,
+            started_at: now,
+            spooled_at: None,
+        });
     }
 
     /// The layers of `spec` are complete: this is the commit.
@@ -104,16 +110,31 @@ impl Manifest {
             self.in_flight = None;
             return;
         }
-        let started = self.in_flight.as_ref().map_or(shipped.at, |flight| flight.started_at);
+        let started = self
+            .in_flight
+            .as_ref()
+            .map_or(shipped.at, |flight| flight.started_at);
         let full = spec.disks.iter().all(|disk| disk.backing_volume.is_none());
-        let depth = if full { 0 } else { self.newest().map_or(0, |point| point.depth + 1) };
+        let depth = if full {
+            0
+        } else {
+            self.newest().map_or(0, |point| point.depth + 1)
+        };
         self.points.push(RecoveryPoint {
             number: spec.number,
             at: shipped.at,
             complete_at: shipped.complete_at,
-            consistent: if spec.freeze { Consistency::FileSystem } else { Consistency::Crash },
+            consistent: if spec.freeze {
+                Consistency::FileSystem
+            } else {
+                Consistency::Crash
+            },
             shipped_bytes: shipped.shipped_bytes,
-            layers: spec.disks.iter().map(|disk| disk.layer_volume.clone()).collect(),
+            layers: spec
+                .disks
+                .iter()
+                .map(|disk| disk.layer_volume.clone())
+                .collect(),
             depth,
         });
         self.checkpoint = Some(spec.checkpoint.clone());
@@ -125,7 +146,10 @@ impl Manifest {
 
     /// Where the line of layers that the point at `index` stands on begins: the full layer at or before it.
     fn line_start(&self, index: usize) -> usize {
-        self.points[..=index].iter().rposition(|point| point.depth == 0).unwrap_or(0)
+        self.points[..=index]
+            .iter()
+            .rposition(|point| point.depth == 0)
+            .unwrap_or(0)
     }
 
     /// Points whose layers nothing needs any more, oldest first.
@@ -133,7 +157,10 @@ impl Manifest {
     /// Layers form lines, each layer on the one before it, cut by full copies. Needed are the kept points, the point
     /// that a running shadow stands on, and whatever lies under any of them in its line.
     pub fn expired(&self, keep_points: u32) -> Vec<RecoveryPoint> {
-        let kept_from = self.points.len().saturating_sub(keep_points.max(1) as usize);
+        let kept_from = self
+            .points
+            .len()
+            .saturating_sub(keep_points.max(1) as usize);
         if self.points.is_empty() {
             return Vec::new();
         }
@@ -162,13 +189,21 @@ impl Manifest {
 
     /// The volumes that flattening the newest point makes, one for each disk.
     pub fn flat_volumes(&self) -> Vec<(String, String)> {
-        let Some(newest) = self.newest() else { return Vec::new() };
-        newest.layers.iter().map(|layer| (layer.clone(), names::flat_volume(layer))).collect()
+        let Some(newest) = self.newest() else {
+            return Vec::new();
+        };
+        newest
+            .layers
+            .iter()
+            .map(|layer| (layer.clone(), names::flat_volume(layer)))
+            .collect()
     }
 
     /// The newest point stands on its own full layers from now on.
     pub fn flattened(&mut self, number: u64, flat: &[String]) {
-        let Some(point) = self.points.iter().find(|point| point.number == number) else { return };
+        let Some(point) = self.points.iter().find(|point| point.number == number) else {
+            return;
+        };
         let mut copy = point.clone();
         copy.layers = flat.to_vec();
         copy.depth = 0;
@@ -179,10 +214,19 @@ impl Manifest {
 
     /// Every volume that may stand on the target for this replica.
     pub fn volumes(&self) -> Vec<String> {
-        let mut volumes: Vec<String> =
-            self.points.iter().flat_map(|point| point.layers.iter().cloned()).collect();
+        let mut volumes: Vec<String> = self
+            .points
+            .iter()
+            .flat_map(|point| point.layers.iter().cloned())
+            .collect();
         if let Some(flight) = &self.in_flight {
-            volumes.extend(flight.spec.disks.iter().map(|disk| disk.layer_volume.clone()));
+            volumes.extend(
+                flight
+                    .spec
+                    .disks
+                    .iter()
+                    .map(|disk| disk.layer_volume.clone()),
+            );
         }
         volumes.extend(self.flat_volumes().into_iter().map(|(_, flat)| flat));
         volumes.sort();
@@ -196,8 +240,18 @@ mod tests {
     use super::*;
 
     fn manifest() -> Manifest {
-        let owner = Owner { engine: "0123456789ab".into(), operation: "op-1".into() };
-        Manifest::new("s-1".into(), owner, "a/1".into(), "b/b".into(), "shadow".to_owned(), 60)
+        let owner = Owner {
+            engine: "0123456789ab".into(),
+            operation: "op-1".into(),
+        };
+        Manifest::new(
+            "s-1".into(),
+            owner,
+            "a/1".into(),
+            "b/b".into(),
+            "shadow".to_owned(),
+            60,
+        )
     }
 
     fn point(number: u64, depth: u32) -> RecoveryPoint {
@@ -215,13 +269,34 @@ mod tests {
     #[test]
     fn only_points_under_a_later_full_layer_expire() {
         let mut manifest = manifest();
-        manifest.points = vec![point(0, 0), point(1, 1), point(2, 2), point(3, 0), point(4, 1)];
-        assert!(manifest.expired(3).is_empty(), "point 2 is kept and stands on 0");
-        let expired: Vec<u64> = manifest.expired(2).iter().map(|point| point.number).collect();
+        manifest.points = vec![
+            point(0, 0),
+            point(1, 1),
+            point(2, 2),
+            point(3, 0),
+            point(4, 1),
+        ];
+        assert!(
+            manifest.expired(3).is_empty(),
+            "point 2 is kept and stands on 0"
+        );
+        let expired: Vec<u64> = manifest
+            .expired(2)
+            .iter()
+            .map(|point| point.number)
+            .collect();
         assert_eq!(expired, [0, 1, 2]);
         manifest.serving_from = Some(1);
-        let expired: Vec<u64> = manifest.expired(2).iter().map(|point| point.number).collect();
-        assert_eq!(expired, [2], "a running overlay stands on 1, which stands on 0");
+        let expired: Vec<u64> = manifest
+            .expired(2)
+            .iter()
+            .map(|point| point.number)
+            .collect();
+        assert_eq!(
+            expired,
+            [2],
+            "a running overlay stands on 1, which stands on 0"
+        );
     }
 
     #[test]
@@ -232,10 +307,16 @@ mod tests {
         manifest.checkpoint = Some("cp".to_owned());
         let disks = [("vda".to_owned(), 64)];
         let increment = manifest.next_increment(&disks, false).unwrap();
-        assert_eq!(increment.disks[0].backing_volume.as_deref(), Some("layer-0"));
+        assert_eq!(
+            increment.disks[0].backing_volume.as_deref(),
+            Some("layer-0")
+        );
         manifest.checkpoint = None;
         let full = manifest.next_increment(&disks, false).unwrap();
-        assert_eq!((full.parent_checkpoint, full.disks[0].backing_volume.clone()), (None, None));
+        assert_eq!(
+            (full.parent_checkpoint, full.disks[0].backing_volume.clone()),
+            (None, None)
+        );
     }
 
     #[test]
@@ -244,9 +325,15 @@ mod tests {
         manifest.points = vec![point(0, 0)];
         manifest.next_number = 1;
         manifest.checkpoint = Some("cp".to_owned());
-        let spec = manifest.next_increment(&[("vda".to_owned(), 64)], false).unwrap();
+        let spec = manifest
+            .next_increment(&[("vda".to_owned(), 64)], false)
+            .unwrap();
         manifest.begin(spec.clone(), Timestamp::from_secs(60));
-        let shipped = Shipped { at: Timestamp::from_secs(60), complete_at: Timestamp::from_secs(61), shipped_bytes: 9 };
+        let shipped = Shipped {
+            at: Timestamp::from_secs(60),
+            complete_at: Timestamp::from_secs(61),
+            shipped_bytes: 9,
+        };
         manifest.commit(&spec, &shipped);
         manifest.commit(&spec, &shipped);
         assert_eq!(manifest.points.len(), 2);

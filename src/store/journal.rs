@@ -83,11 +83,21 @@ impl Journal {
     /// # Errors
     /// When it is not.
     pub fn append(&self, row: &JournalRow) -> Result<(), StoreError> {
-        let json = encode(&Versioned { version: ENTRY_VERSION, entry: &row.entry })?;
+        let json = encode(&Versioned {
+            version: ENTRY_VERSION,
+            entry: &row.entry,
+        })?;
         self.db
-            .prepare_cached("INSERT INTO journal (operation, seq, at, entry) VALUES (?1, ?2, ?3, ?4)")
+            .prepare_cached(
+                "INSERT INTO journal (operation, seq, at, entry) VALUES (?1, ?2, ?3, ?4)",
+            )
             .and_then(|mut insert| {
-                insert.execute(params![row.operation.as_str(), row.seq, row.at.as_millis(), json])
+                insert.execute(params![
+                    row.operation.as_str(),
+                    row.seq,
+                    row.at.as_millis(),
+                    json
+                ])
             })
             .map_err(sqlite(FILE))?;
         Ok(())
@@ -98,7 +108,10 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read, or a row is not what was written.
     pub fn rows(&self) -> Result<Vec<JournalRow>, StoreError> {
-        self.select("SELECT operation, seq, at, entry FROM journal ORDER BY id", [])
+        self.select(
+            "SELECT operation, seq, at, entry FROM journal ORDER BY id",
+            [],
+        )
     }
 
     /// The rows of one operation.
@@ -120,7 +133,12 @@ impl Journal {
         let mut statement = self.db.prepare_cached(sql).map_err(sqlite(FILE))?;
         let rows = statement
             .query_map(params, |row| {
-                Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?))
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get::<_, String>(3)?,
+                ))
             })
             .map_err(sqlite(FILE))?;
         rows.map(|row| {
@@ -143,7 +161,9 @@ impl Journal {
     pub fn put(&self, kind: Kind, name: &str, document: &impl Serialize) -> Result<(), StoreError> {
         let json = encode(document)?;
         self.db
-            .prepare_cached("INSERT OR REPLACE INTO document (kind, name, json) VALUES (?1, ?2, ?3)")
+            .prepare_cached(
+                "INSERT OR REPLACE INTO document (kind, name, json) VALUES (?1, ?2, ?3)",
+            )
             .and_then(|mut insert| insert.execute(params![kind.name(), name, json]))
             .map_err(sqlite(FILE))?;
         Ok(())
@@ -153,7 +173,10 @@ impl Journal {
     /// When the file cannot be written.
     pub fn delete(&self, kind: Kind, name: &str) -> Result<(), StoreError> {
         self.db
-            .execute("DELETE FROM document WHERE kind = ?1 AND name = ?2", [kind.name(), name])
+            .execute(
+                "DELETE FROM document WHERE kind = ?1 AND name = ?2",
+                [kind.name(), name],
+            )
             .map_err(sqlite(FILE))?;
         Ok(())
     }
@@ -168,7 +191,9 @@ impl Journal {
             .prepare_cached("SELECT name, json FROM document WHERE kind = ?1 ORDER BY name")
             .map_err(sqlite(FILE))?;
         let rows = statement
-            .query_map([kind.name()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+            .query_map([kind.name()], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })
             .map_err(sqlite(FILE))?;
         rows.map(|row| {
             let (name, json) = row.map_err(sqlite(FILE))?;
@@ -184,7 +209,10 @@ impl Journal {
     pub fn add_event(&self, at: Timestamp, event: &impl Serialize) -> Result<(), StoreError> {
         let json = encode(event)?;
         self.db
-            .execute("INSERT INTO event (at, json) VALUES (?1, ?2)", params![at.as_millis(), json])
+            .execute(
+                "INSERT INTO event (at, json) VALUES (?1, ?2)",
+                params![at.as_millis(), json],
+            )
             .and_then(|_| {
                 self.db.execute(
                     "DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?1",
@@ -204,9 +232,11 @@ impl Journal {
             .db
             .prepare_cached("SELECT json FROM event ORDER BY id DESC LIMIT ?1")
             .map_err(sqlite(FILE))?;
-        let rows =
-            statement.query_map([limit], |row| row.get::<_, String>(0)).map_err(sqlite(FILE))?;
-        rows.map(|row| decode(&row.map_err(sqlite(FILE))?, || "event".to_owned())).collect()
+        let rows = statement
+            .query_map([limit], |row| row.get::<_, String>(0))
+            .map_err(sqlite(FILE))?;
+        rows.map(|row| decode(&row.map_err(sqlite(FILE))?, || "event".to_owned()))
+            .collect()
     }
 }
 
@@ -250,7 +280,10 @@ mod tests {
         let journal = Journal::in_memory().unwrap();
         journal
             .db
-            .execute("INSERT INTO journal (operation, seq, at, entry) VALUES ('op-1', 0, 0, '{')", [])
+            .execute(
+                "INSERT INTO journal (operation, seq, at, entry) VALUES ('op-1', 0, 0, '{')",
+                [],
+            )
             .unwrap();
         assert!(matches!(journal.rows(), Err(StoreError::Damaged { .. })));
     }

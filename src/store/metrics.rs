@@ -44,7 +44,10 @@ impl Metrics {
             db.execute_batch(include_str!("schema_metrics.sql"))
         };
         set_up().map_err(sqlite(FILE))?;
-        Ok(Self { db, ids: HashMap::new() })
+        Ok(Self {
+            db,
+            ids: HashMap::new(),
+        })
     }
 
     /// Keeps samples and adds them to their roll-ups, all or none. A sample that is there already changes nothing.
@@ -52,14 +55,18 @@ impl Metrics {
     /// # Errors
     /// When the file cannot be written; then nothing is.
     pub fn append(&mut self, samples: &[Sample]) -> Result<(), StoreError> {
-        self.db.execute_batch("BEGIN IMMEDIATE").map_err(sqlite(FILE))?;
+        self.db
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(sqlite(FILE))?;
         let written = samples.iter().try_for_each(|sample| {
-            Metric::ALL.into_iter().try_for_each(|metric| match sample.get(metric) {
-                Some(value) if value.is_finite() => {
-                    self.append_one(&sample.vm, metric, sample.at, f64::from(value))
-                }
-                _ => Ok(()),
-            })
+            Metric::ALL
+                .into_iter()
+                .try_for_each(|metric| match sample.get(metric) {
+                    Some(value) if value.is_finite() => {
+                        self.append_one(&sample.vm, metric, sample.at, f64::from(value))
+                    }
+                    _ => Ok(()),
+                })
         });
         self.end(written)
     }
@@ -107,8 +114,15 @@ impl Metrics {
     ///
     /// # Errors
     /// When the file cannot be written; then nothing is.
-    pub fn import(&mut self, vm: &VmId, metric: Metric, series: &Series) -> Result<usize, StoreError> {
-        self.db.execute_batch("BEGIN IMMEDIATE").map_err(sqlite(FILE))?;
+    pub fn import(
+        &mut self,
+        vm: &VmId,
+        metric: Metric,
+        series: &Series,
+    ) -> Result<usize, StoreError> {
+        self.db
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(sqlite(FILE))?;
         let written = self.import_steps(vm, metric, series);
         let count = *written.as_ref().unwrap_or(&0);
         self.end(written.map(drop))?;
@@ -169,24 +183,36 @@ impl Metrics {
         step_seconds: u32,
     ) -> Result<Series, StoreError> {
         let start = from.floor_to(step_seconds);
-        let length = to.secs_since(start).max(0).div_euclid(i64::from(step_seconds)) as usize + 1;
+        let length = to
+            .secs_since(start)
+            .max(0)
+            .div_euclid(i64::from(step_seconds)) as usize
+            + 1;
         let mut sums = vec![(0.0_f64, 0_u32); length];
         if let Some(id) = self.find_series(vm, metric)? {
-            let rows = if step_seconds >= STEP_SECONDS {
-                self.rows(
-                    "SELECT step * 300000, total, count FROM rollup
+            let rows =
+                if step_seconds >= STEP_SECONDS {
+                    self.rows(
+                        "SELECT step * 300000, total, count FROM rollup
                      WHERE series = ?1 AND step BETWEEN ?2 / 300000 AND ?3 / 300000",
-                    id, start, to,
-                )?
-            } else {
-                self.rows(
+                        id,
+                        start,
+                        to,
+                    )?
+                } else {
+                    self.rows(
                     "SELECT at, value, 1 FROM sample WHERE series = ?1 AND at BETWEEN ?2 AND ?3",
                     id, start, to,
                 )?
-            };
+                };
             for (at, total, count) in rows {
-                let index = Timestamp(at).secs_since(start).div_euclid(i64::from(step_seconds));
-                if let Some(sum) = usize::try_from(index).ok().and_then(|index| sums.get_mut(index)) {
+                let index = Timestamp(at)
+                    .secs_since(start)
+                    .div_euclid(i64::from(step_seconds));
+                if let Some(sum) = usize::try_from(index)
+                    .ok()
+                    .and_then(|index| sums.get_mut(index))
+                {
                     sum.0 += total;
                     sum.1 += count;
                 }
@@ -194,9 +220,19 @@ impl Metrics {
         }
         let values = sums
             .into_iter()
-            .map(|(total, count)| if count == 0 { f32::NAN } else { (total / f64::from(count)) as f32 })
+            .map(|(total, count)| {
+                if count == 0 {
+                    f32::NAN
+                } else {
+                    (total / f64::from(count)) as f32
+                }
+            })
             .collect();
-        Ok(Series { start, step_seconds, values })
+        Ok(Series {
+            start,
+            step_seconds,
+            values,
+        })
     }
 
     fn rows(
@@ -222,10 +258,16 @@ impl Metrics {
     /// # Errors
     /// When the file cannot be read.
     pub fn oldest(&mut self, vm: &VmId, metric: Metric) -> Result<Option<Timestamp>, StoreError> {
-        let Some(id) = self.find_series(vm, metric)? else { return Ok(None) };
+        let Some(id) = self.find_series(vm, metric)? else {
+            return Ok(None);
+        };
         let step: Option<i64> = self
             .db
-            .query_row("SELECT min(step) FROM rollup WHERE series = ?1", [id], |row| row.get(0))
+            .query_row(
+                "SELECT min(step) FROM rollup WHERE series = ?1",
+                [id],
+                |row| row.get(0),
+            )
             .map_err(sqlite(FILE))?;
         Ok(step.map(|step| Timestamp::from_secs(step * i64::from(STEP_SECONDS))))
     }
@@ -239,7 +281,10 @@ impl Metrics {
         let rollups = now.plus_secs(-KEEP_ROLLUPS_SECONDS).as_secs() / i64::from(STEP_SECONDS);
         self.db
             .execute("DELETE FROM sample WHERE at < ?1", [samples])
-            .and_then(|_| self.db.execute("DELETE FROM rollup WHERE step < ?1", [rollups]))
+            .and_then(|_| {
+                self.db
+                    .execute("DELETE FROM rollup WHERE step < ?1", [rollups])
+            })
             .map_err(sqlite(FILE))?;
         Ok(())
     }
@@ -252,7 +297,11 @@ impl Metrics {
             .db
             .prepare_cached("SELECT id FROM series WHERE vm = ?1 AND metric = ?2")
             .and_then(|mut select| {
-                select.query_row(params![vm.as_str(), metric.index() as i64], |row| row.get(0)).optional()
+                select
+                    .query_row(params![vm.as_str(), metric.index() as i64], |row| {
+                        row.get(0)
+                    })
+                    .optional()
             })
             .map_err(sqlite(FILE))?;
         if let Some(id) = found {
@@ -282,7 +331,11 @@ mod tests {
     use super::*;
 
     fn sample(at: i64, cpu: f32) -> Sample {
-        let mut sample = Sample { vm: "a/1".into(), at: Timestamp::from_secs(at), ..Sample::default() };
+        let mut sample = Sample {
+            vm: "a/1".into(),
+            at: Timestamp::from_secs(at),
+            ..Sample::default()
+        };
         sample.values[Metric::Cpu.index()] = Some(cpu);
         sample
     }
@@ -290,15 +343,33 @@ mod tests {
     #[test]
     fn samples_become_means_and_gaps_stay_gaps() {
         let mut metrics = Metrics::in_memory().unwrap();
-        metrics.append(&[sample(0, 0.2), sample(10, 0.4), sample(610, 0.9), sample(10, 0.4)]).unwrap();
+        metrics
+            .append(&[
+                sample(0, 0.2),
+                sample(10, 0.4),
+                sample(610, 0.9),
+                sample(10, 0.4),
+            ])
+            .unwrap();
         let vm = VmId::new("a/1");
         let series = metrics
-            .series(&vm, Metric::Cpu, Timestamp(0), Timestamp::from_secs(899), STEP_SECONDS)
+            .series(
+                &vm,
+                Metric::Cpu,
+                Timestamp(0),
+                Timestamp::from_secs(899),
+                STEP_SECONDS,
+            )
             .unwrap();
         assert_eq!(series.values.len(), 3);
-        assert!((series.values[0] - 0.3).abs() < 1e-6, "a repeated sample counts once");
+        assert!(
+            (series.values[0] - 0.3).abs() < 1e-6,
+            "a repeated sample counts once"
+        );
         assert!(series.values[1].is_nan());
-        let fine = metrics.series(&vm, Metric::Cpu, Timestamp(0), Timestamp::from_secs(19), 10).unwrap();
+        let fine = metrics
+            .series(&vm, Metric::Cpu, Timestamp(0), Timestamp::from_secs(19), 10)
+            .unwrap();
         assert_eq!(fine.values, [0.2, 0.4]);
     }
 
@@ -306,14 +377,27 @@ mod tests {
     fn an_import_replaces_its_steps_and_can_be_repeated() {
         let mut metrics = Metrics::in_memory().unwrap();
         let vm = VmId::new("a/1");
-        let series = Series { start: Timestamp(0), step_seconds: 300, values: vec![1.0, f32::NAN, 3.0] };
+        let series = Series {
+            start: Timestamp(0),
+            step_seconds: 300,
+            values: vec![1.0, f32::NAN, 3.0],
+        };
         assert_eq!(metrics.import(&vm, Metric::Disk, &series).unwrap(), 2);
         assert_eq!(metrics.import(&vm, Metric::Disk, &series).unwrap(), 2);
         let back = metrics
-            .series(&vm, Metric::Disk, Timestamp(0), Timestamp::from_secs(899), STEP_SECONDS)
+            .series(
+                &vm,
+                Metric::Disk,
+                Timestamp(0),
+                Timestamp::from_secs(899),
+                STEP_SECONDS,
+            )
             .unwrap();
         assert_eq!((back.values[0], back.values[2]), (1.0, 3.0));
         assert!(back.values[1].is_nan());
-        assert_eq!(metrics.oldest(&vm, Metric::Disk).unwrap(), Some(Timestamp(0)));
+        assert_eq!(
+            metrics.oldest(&vm, Metric::Disk).unwrap(),
+            Some(Timestamp(0))
+        );
     }
 }

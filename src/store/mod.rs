@@ -9,13 +9,26 @@ pub mod metrics;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("{file}: {source}")]
-    Sqlite { file: String, source: rusqlite::Error },
+    Sqlite {
+        file: String,
+        source: rusqlite::Error,
+    },
     #[error("{file} holds a row that cannot be read ({row}): {why}")]
-    Damaged { file: String, row: String, why: String },
+    Damaged {
+        file: String,
+        row: String,
+        why: String,
+    },
     #[error("{path}: {source}", path = .path.display())]
-    File { path: PathBuf, source: std::io::Error },
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 fn sqlite(file: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
-    move |source| StoreError::Sqlite { file: file.to_owned(), source }
+    move |source| StoreError::Sqlite {
+        file: file.to_owned(),
+        source,
+    }
 }

@@ -36,59 +36,93 @@ impl Core {
             mapping @ Command::ServiceMap { .. } => self.map_service(at, mapping, out),
             Command::ServiceRemove { name } => self.remove_service(at, &name, out),
             Command::HistoryImport { rows } => return self.import(to, rows, out),
-            Command::ShadowPropose { vm, pool, rpo_seconds, share } => {
-                self.propose_by_hand(at, &vm, pool, rpo_seconds, share, out)
-            }
+            Command::ShadowPropose {
+                vm,
+                pool,
+                rpo_seconds,
+                share,
+            } => self.propose_by_hand(at, &vm, pool, rpo_seconds, share, out),
             Command::ShadowRetire { shadow } => self.propose_retire(at, &shadow, out),
             Command::ShadowSync { shadow } => self.sync_now(at, &shadow, out),
             Command::ProposalAdjust { proposal, share } => self.adjust(at, &proposal, share, out),
-            Command::Approve { proposal, digest, by } => {
+            Command::Approve {
+                proposal,
+                digest,
+                by,
+            } => {
                 return self.approve(at, to, &proposal, &digest, by, out);
             }
             Command::Reject { proposal, by, why } => self.reject(at, &proposal, by, why, out),
-            Command::Snooze { proposal, for_seconds } => self.snooze(at, &proposal, for_seconds, out),
-            Command::TrafficSet { service, vm, share, by } => {
-                self.traffic_set(at, &service, vm.as_ref(), share, by, out)
-            }
-            Command::OperationCancel { operation, by } => {
-                self.cancel(at, &operation, by, out).map(|()| Answer::Started { operation })
-            }
-            Command::OperationResume { operation, by } => {
-                self.resume(at, &operation, by, out).map(|()| Answer::Started { operation })
-            }
+            Command::Snooze {
+                proposal,
+                for_seconds,
+            } => self.snooze(at, &proposal, for_seconds, out),
+            Command::TrafficSet {
+                service,
+                vm,
+                share,
+                by,
+            } => self.traffic_set(at, &service, vm.as_ref(), share, by, out),
+            Command::OperationCancel { operation, by } => self
+                .cancel(at, &operation, by, out)
+                .map(|()| Answer::Started { operation }),
+            Command::OperationResume { operation, by } => self
+                .resume(at, &operation, by, out)
+                .map(|()| Answer::Started { operation }),
             Command::Freeze { frozen, by } => self.freeze(at, frozen, &by, out),
-            Command::VmDetail { vm, metric, past_seconds, horizon_seconds } => {
-                match self.vms.get(&vm) {
-                    None => Err(no_vm("The VM was not shown.", &vm)),
-                    Some(record) => {
-                        let fetch = Fetch::Detail {
-                            limit: self.limit(&vm, metric),
-                            version: record.detail_version,
-                            vm,
-                            metric,
-                            past_seconds,
-                            horizon_seconds,
-                        };
-                        out.push(Effect::Fetch { to, fetch });
-                        return;
-                    }
+            Command::VmDetail {
+                vm,
+                metric,
+                past_seconds,
+                horizon_seconds,
+            } => match self.vms.get(&vm) {
+                None => Err(no_vm("The VM was not shown.", &vm)),
+                Some(record) => {
+                    let fetch = Fetch::Detail {
+                        limit: self.limit(&vm, metric),
+                        version: record.detail_version,
+                        vm,
+                        metric,
+                        past_seconds,
+                        horizon_seconds,
+                    };
+                    out.push(Effect::Fetch { to, fetch });
+                    return;
                 }
-            }
-            Command::History { vm, metric, from, to: until } => {
+            },
+            Command::History {
+                vm,
+                metric,
+                from,
+                to: until,
+            } => {
                 if self.vms.contains_key(&vm) {
-                    let fetch = Fetch::History { vm, metric, from, to: until };
+                    let fetch = Fetch::History {
+                        vm,
+                        metric,
+                        from,
+                        to: until,
+                    };
                     out.push(Effect::Fetch { to, fetch });
                     return;
                 }
                 Err(no_vm("No history was read.", &vm))
             }
             Command::Proposal { proposal } => match self.proposals.get(&proposal) {
-                Some(found) => Ok(Answer::Proposal { proposal: found.clone() }),
-                None => Err(super::proposals::no_proposal("The proposal was not shown.", &proposal)),
+                Some(found) => Ok(Answer::Proposal {
+                    proposal: found.clone(),
+                }),
+                None => Err(super::proposals::no_proposal(
+                    "The proposal was not shown.",
+                    &proposal,
+                )),
             },
             Command::Journal { operation } => {
                 if self.operations.contains_key(&operation) {
-                    out.push(Effect::Fetch { to, fetch: Fetch::Journal { operation } });
+                    out.push(Effect::Fetch {
+                        to,
+                        fetch: Fetch::Journal { operation },
+                    });
                     return;
                 }
                 Err(Problem::failed(
@@ -111,13 +145,16 @@ impl Core {
             return;
         }
         let heard = self.sources.values().all(|source| {
-            source.heard && (source.sampled || source.error.is_some() || source.config.is_balancer())
+            source.heard
+                && (source.sampled || source.error.is_some() || source.config.is_balancer())
         });
         let forecast = self.vms.is_empty() || self.forecast.rounds > 0;
         if heard && forecast {
             self.decide(at, out);
             for to in std::mem::take(&mut self.settling) {
-                let reply = Ok(Answer::Done { text: "Every source was read.".to_owned() });
+                let reply = Ok(Answer::Done {
+                    text: "Every source was read.".to_owned(),
+                });
                 out.push(Effect::Reply { to, reply });
             }
         }
@@ -126,7 +163,15 @@ impl Core {
     fn map_service(&mut self, at: Timestamp, mapping: Command, out: &mut Vec<Effect>) -> Reply {
         let what = "The service was not mapped.";
         let Command::ServiceMap {
-            name, kind, director, backend, members, guest_port, guest_address, probe_path, outbound_allowed,
+            name,
+            kind,
+            director,
+            backend,
+            members,
+            guest_port,
+            guest_address,
+            probe_path,
+            outbound_allowed,
         } = mapping
         else {
             return Err(super::unexpected_outcome(what));
@@ -138,23 +183,38 @@ impl Core {
             if self.stats(&director, &backend, &server).is_none() {
                 return Err(Problem::failed(
                     what,
-                    format!("{director} has no server {}/{}", printable(&backend), printable(&server)),
+                    format!(
+                        "{director} has no server {}/{}",
+                        printable(&backend),
+                        printable(&server)
+                    ),
                     "`shadowcast traffic show` lists the backends and servers that it has.",
                 ));
             }
             if let Some(other) = self.service_of(&vm).filter(|service| service.name != name) {
                 return Err(Problem::refused(
                     what,
-                    format!("{} carries the service {} already", self.vm_name(&vm), other.name),
+                    format!(
+                        "{} carries the service {} already",
+                        self.vm_name(&vm),
+                        other.name
+                    ),
                     "Remove that mapping first: `shadowcast service remove`.",
                 ));
             }
             mapped.push(ServiceMember { vm, server });
         }
         if mapped.is_empty() {
-            return Err(Problem::usage(what, "no VM was named", "Name at least one VM=backend/server."));
+            return Err(Problem::usage(
+                what,
+                "no VM was named",
+                "Name at least one VM=backend/server.",
+            ));
         }
-        let valid = name.0.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        let valid = name
+            .0
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
         if name.0.is_empty() || name.0.len() > 64 || !valid {
             return Err(Problem::usage(
                 what,
@@ -176,7 +236,15 @@ impl Core {
         out.push(Effect::Put(Document::Service(service.clone())));
         self.services.insert(name.clone(), service);
         let text = format!("Service {name} mapped");
-        self.event(at, TimelineKind::Traffic, text.clone(), None, None, false, out);
+        self.event(
+            at,
+            TimelineKind::Traffic,
+            text.clone(),
+            None,
+            None,
+            false,
+            out,
+        );
         Ok(Answer::Done { text })
     }
 
@@ -200,7 +268,11 @@ impl Core {
                 "no balancer was added",
                 "Add it: `shadowcast source add haproxy+unix:///path/to/socket`.",
             )),
-            (None, _) => Err(Problem::usage(what, "there are several balancers", "Name one with --director.")),
+            (None, _) => Err(Problem::usage(
+                what,
+                "there are several balancers",
+                "Name one with --director.",
+            )),
         }
     }
 
@@ -218,10 +290,12 @@ impl Core {
                 "`shadowcast service list` shows the names.",
             ));
         }
-        let used = self
-            .shadows
-            .values()
-            .find(|shadow| shadow.share.as_ref().is_some_and(|share| share.service == *name));
+        let used = self.shadows.values().find(|shadow| {
+            shadow
+                .share
+                .as_ref()
+                .is_some_and(|share| share.service == *name)
+        });
         if let Some(shadow) = used {
             return Err(Problem::refused(
                 what,
@@ -232,7 +306,15 @@ impl Core {
         self.services.remove(name);
         out.push(Effect::Put(Document::ServiceGone(name.clone())));
         let text = format!("Mapping of {name} removed");
-        self.event(at, TimelineKind::Traffic, text.clone(), None, None, false, out);
+        self.event(
+            at,
+            TimelineKind::Traffic,
+            text.clone(),
+            None,
+            None,
+            false,
+            out,
+        );
         Ok(Answer::Done { text })
     }
 
@@ -255,7 +337,11 @@ impl Core {
                 let ids: Vec<String> = several.iter().map(ToString::to_string).collect();
                 Err(Problem::usage(
                     what,
-                    format!("several VMs are named {}: {}", printable(text), ids.join(", ")),
+                    format!(
+                        "several VMs are named {}: {}",
+                        printable(text),
+                        ids.join(", ")
+                    ),
                     "Give the id of the one that you mean.",
                 ))
             }
@@ -287,7 +373,10 @@ impl Core {
             out.push(Effect::Reply { to, reply });
             return;
         }
-        out.push(Effect::Fetch { to, fetch: Fetch::Import { known, unknown } });
+        out.push(Effect::Fetch {
+            to,
+            fetch: Fetch::Import { known, unknown },
+        });
     }
 
     fn sync_now(&mut self, at: Timestamp, shadow: &ShadowId, out: &mut Vec<Effect>) -> Reply {
@@ -310,7 +399,9 @@ impl Core {
         self.check_may_act(what, sources.iter())?;
         self.replicas.entry(shadow.clone()).or_default().sync_now = true;
         self.run_cycles(at, out);
-        Ok(Answer::Done { text: format!("A point of {shadow} is being taken.") })
+        Ok(Answer::Done {
+            text: format!("A point of {shadow} is being taken."),
+        })
     }
 
     fn freeze(&mut self, at: Timestamp, frozen: bool, by: &str, out: &mut Vec<Effect>) -> Reply {
@@ -327,7 +418,15 @@ impl Core {
         } else {
             format!("Automation goes on, by {by}")
         };
-        self.event(at, TimelineKind::Engine, text.clone(), None, None, false, out);
+        self.event(
+            at,
+            TimelineKind::Engine,
+            text.clone(),
+            None,
+            None,
+            false,
+            out,
+        );
         Ok(Answer::Done { text })
     }
 
@@ -345,7 +444,11 @@ impl Core {
             ));
         }
         if self.frozen {
-            return Err(Problem::refused(what, "automation is stopped", "Let it go on: `shadowcast thaw`."));
+            return Err(Problem::refused(
+                what,
+                "automation is stopped",
+                "Let it go on: `shadowcast thaw`.",
+            ));
         }
         for name in sources {
             let Some(source) = self.sources.get(name) else {

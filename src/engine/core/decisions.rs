@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Action, Core, Effect, Failure, Outcome, Pending, ReplyTo, proposals};
 use crate::{
-    engine::{command::{Answer, Reply}, snapshot::TimelineKind},
+    engine::{
+        command::{Answer, Reply},
+        snapshot::TimelineKind,
+    },
     hypervisor::ErrorKind,
     operation::Approval,
     problem::{Problem, ProblemKind},
@@ -28,43 +31,75 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         match self.may_approve(at, id, digest) {
-            Err(problem) => out.push(Effect::Reply { to, reply: Err(problem) }),
+            Err(problem) => out.push(Effect::Reply {
+                to,
+                reply: Err(problem),
+            }),
             Ok(plan) => {
                 // The plan is checked against what is there now, not what was there when it was made.
                 let sources = hypervisors_of(&plan).into_iter().collect();
-                let pending = Pending::Approve { to, proposal: id.clone(), by };
+                let pending = Pending::Approve {
+                    to,
+                    proposal: id.clone(),
+                    by,
+                };
                 self.perform(pending, Action::Refresh { sources }, out);
             }
         }
     }
 
-    fn may_approve(&self, at: Timestamp, id: &ProposalId, digest: &Digest) -> Result<Plan, Problem> {
-        let proposal =
-            self.proposals.get(id).ok_or_else(|| proposals::no_proposal(NOT_APPROVED, id))?;
+    fn may_approve(
+        &self,
+        at: Timestamp,
+        id: &ProposalId,
+        digest: &Digest,
+    ) -> Result<Plan, Problem> {
+        let proposal = self
+            .proposals
+            .get(id)
+            .ok_or_else(|| proposals::no_proposal(NOT_APPROVED, id))?;
         let refused = |why: String, next: &str| Err(Problem::refused(NOT_APPROVED, why, next));
         match &proposal.state {
             ProposalState::Open | ProposalState::Snoozed { .. } => {}
             ProposalState::Approved { by, .. } => {
-                return refused(format!("{by} has approved it already"), "See `shadowcast operations`.");
+                return refused(
+                    format!("{by} has approved it already"),
+                    "See `shadowcast operations`.",
+                );
             }
             ProposalState::Rejected { by, .. } => {
-                return refused(format!("{by} has rejected it"), "Plan it anew with `shadowcast shadow create`.");
+                return refused(
+                    format!("{by} has rejected it"),
+                    "Plan it anew with `shadowcast shadow create`.",
+                );
             }
             ProposalState::Stale { why } => {
-                return refused(format!("it no longer fits: {why}"), "Take the newer proposal.");
+                return refused(
+                    format!("it no longer fits: {why}"),
+                    "Take the newer proposal.",
+                );
             }
             ProposalState::Expired => {
-                return refused("it has expired".to_owned(), "If the need stands, a new one follows.");
+                return refused(
+                    "it has expired".to_owned(),
+                    "If the need stands, a new one follows.",
+                );
             }
         }
         if proposal.digest != *digest {
             return refused(
-                format!("the digest is another plan's: this one's begins with {:.12}", proposal.digest.0),
+                format!(
+                    "the digest is another plan's: this one's begins with {:.12}",
+                    proposal.digest.0
+                ),
                 "Read the plan again (`shadowcast proposal`) and approve what it says.",
             );
         }
         if at >= proposal.expires_at && proposal.state == ProposalState::Open {
-            return refused("it has expired".to_owned(), "If the need stands, a new one follows.");
+            return refused(
+                "it has expired".to_owned(),
+                "If the need stands, a new one follows.",
+            );
         }
         self.check_may_act(NOT_APPROVED, armed_of(&proposal.plan).iter())?;
         if self.busy_vms().contains(&proposal.plan.vm) {
@@ -80,13 +115,20 @@ impl Core {
     }
 
     fn check_data_age(&self, at: Timestamp, plan: &Plan) -> Result<(), Problem> {
-        let newest = self.vms.get(&plan.vm).and_then(|record| record.sample.as_ref()).map(|s| s.at);
+        let newest = self
+            .vms
+            .get(&plan.vm)
+            .and_then(|record| record.sample.as_ref())
+            .map(|s| s.at);
         let oldest = i64::from(self.settings.approval.max_data_age_seconds);
         match newest {
             Some(newest) if at.secs_since(newest) <= oldest => Ok(()),
             _ => Err(Problem::refused(
                 NOT_APPROVED,
-                format!("the newest sample of {} is older than {oldest} s", plan.vm_name),
+                format!(
+                    "the newest sample of {} is older than {oldest} s",
+                    plan.vm_name
+                ),
                 "Wait until its source answers again: `shadowcast source list`.",
             )),
         }
@@ -157,19 +199,42 @@ impl Core {
             until: at.plus_secs(lifetime),
         };
         let operation = proposal.plan.owner.operation.clone();
-        let state = ProposalState::Approved { by: approval.by.clone(), at };
-        let text = format!("{} approved the plan for {}", approval.by, proposal.plan.vm_name);
+        let state = ProposalState::Approved {
+            by: approval.by.clone(),
+            at,
+        };
+        let text = format!(
+            "{} approved the plan for {}",
+            approval.by, proposal.plan.vm_name
+        );
         let vm = proposal.plan.vm.clone();
         let plan = proposal.plan.clone();
-        self.keep(Proposal { state, ..(*proposal).clone() }, out);
-        self.event(at, TimelineKind::Decision, text, Some(vm), Some(operation.clone()), false, out);
+        self.keep(
+            Proposal {
+                state,
+                ..(*proposal).clone()
+            },
+            out,
+        );
+        self.event(
+            at,
+            TimelineKind::Decision,
+            text,
+            Some(vm),
+            Some(operation.clone()),
+            false,
+            out,
+        );
         self.open_operation(at, &operation, plan, approval, out);
         Ok(Answer::Started { operation })
     }
 
     /// What a plan relies on and is not so.
     pub(super) fn unmet(&self, plan: &Plan, _at: Timestamp) -> Vec<String> {
-        plan.preconditions.iter().filter_map(|condition| self.unmet_one(condition)).collect()
+        plan.preconditions
+            .iter()
+            .filter_map(|condition| self.unmet_one(condition))
+            .collect()
     }
 
     fn unmet_one(&self, condition: &Precondition) -> Option<String> {
@@ -179,8 +244,15 @@ impl Core {
                 Some(_) => Some(format!("{source} is read-only")),
                 None => Some(format!("{source} was removed")),
             },
-            Precondition::SameVm { vm, name, host, generation } => {
-                let Some(record) = self.vms.get(vm) else { return Some(format!("{name} is gone")) };
+            Precondition::SameVm {
+                vm,
+                name,
+                host,
+                generation,
+            } => {
+                let Some(record) = self.vms.get(vm) else {
+                    return Some(format!("{name} is gone"));
+                };
                 let now = &record.vm;
                 if now.name != *name {
                     Some(format!("{name} is now named {}", printable(&now.name)))
@@ -194,17 +266,36 @@ impl Core {
             }
             Precondition::Replicable { vm } => {
                 let record = self.vms.get(vm)?;
-                proposals::check_replicable("", &record.vm).err().map(|problem| problem.why)
+                proposals::check_replicable("", &record.vm)
+                    .err()
+                    .map(|problem| problem.why)
             }
-            Precondition::PoolHas { pool, vcpus, memory_bytes, storage, disk_bytes } => {
-                let Some(found) = self.pools.get(pool) else { return Some(format!("{pool} is gone")) };
-                let free = found.memory_free_bytes.saturating_sub(self.ledger.memory_bytes(pool));
+            Precondition::PoolHas {
+                pool,
+                vcpus,
+                memory_bytes,
+                storage,
+                disk_bytes,
+            } => {
+                let Some(found) = self.pools.get(pool) else {
+                    return Some(format!("{pool} is gone"));
+                };
+                let free = found
+                    .memory_free_bytes
+                    .saturating_sub(self.ledger.memory_bytes(pool));
                 let space = found.storage.iter().find(|known| known.name == *storage);
                 let space = space.map(|storage| storage.available_bytes);
                 if found.cpus < *vcpus {
-                    Some(format!("{pool} has {} CPUs, {vcpus} are needed", found.cpus))
+                    Some(format!(
+                        "{pool} has {} CPUs, {vcpus} are needed",
+                        found.cpus
+                    ))
                 } else if free < *memory_bytes {
-                    Some(format!("{pool} has {} free, {} are needed", plan_bytes(free), plan_bytes(*memory_bytes)))
+                    Some(format!(
+                        "{pool} has {} free, {} are needed",
+                        plan_bytes(free),
+                        plan_bytes(*memory_bytes)
+                    ))
                 } else if space.is_none_or(|space| space < *disk_bytes) {
                     Some(format!(
                         "{storage} on {pool} has {} of space, {} are needed",
@@ -220,9 +311,9 @@ impl Core {
                 Some(_) => Some(format!("{service} is mapped as another kind now")),
                 None => Some(format!("the mapping of {service} was removed")),
             },
-            Precondition::NoShadowYet { vm } => {
-                self.shadow_of(vm).map(|shadow| format!("{shadow} is its shadow already"))
-            }
+            Precondition::NoShadowYet { vm } => self
+                .shadow_of(vm)
+                .map(|shadow| format!("{shadow} is its shadow already")),
             Precondition::ShadowExists { shadow } => {
                 (!self.shadows.contains_key(shadow)).then(|| format!("{shadow} is gone"))
             }
@@ -239,14 +330,26 @@ impl Core {
     ) -> Reply {
         let what = "The proposal was not rejected.";
         let proposal = self.undecided(what, id)?;
-        let text = format!("{by} rejected the plan for {}: {}", proposal.plan.vm_name, printable(&why));
+        let text = format!(
+            "{by} rejected the plan for {}: {}",
+            proposal.plan.vm_name,
+            printable(&why)
+        );
         let vm = proposal.plan.vm.clone();
         let state = ProposalState::Rejected { by, at, why };
         self.keep(Proposal { state, ..proposal }, out);
         if let Some(record) = self.vms.get_mut(&vm) {
             record.no_proposal_before = Some(at.plus_secs(AFTER_REJECTION_SECONDS));
         }
-        self.event(at, TimelineKind::Decision, text.clone(), Some(vm), None, false, out);
+        self.event(
+            at,
+            TimelineKind::Decision,
+            text.clone(),
+            Some(vm),
+            None,
+            false,
+            out,
+        );
         Ok(Answer::Done { text })
     }
 
@@ -259,23 +362,48 @@ impl Core {
     ) -> Reply {
         let what = "The proposal was not snoozed.";
         if for_seconds == 0 || for_seconds > LONGEST_SNOOZE_SECONDS {
-            return Err(Problem::usage(what, "the time is not 1 s to 7 days", "Give a shorter time."));
+            return Err(Problem::usage(
+                what,
+                "the time is not 1 s to 7 days",
+                "Give a shorter time.",
+            ));
         }
         let proposal = self.undecided(what, id)?;
         let until = at.plus_secs(i64::from(for_seconds));
         let text = format!("The plan for {} rests until {until}", proposal.plan.vm_name);
         let vm = proposal.plan.vm.clone();
-        self.keep(Proposal { state: ProposalState::Snoozed { until }, ..proposal }, out);
-        self.event(at, TimelineKind::Decision, text.clone(), Some(vm), None, false, out);
+        self.keep(
+            Proposal {
+                state: ProposalState::Snoozed { until },
+                ..proposal
+            },
+            out,
+        );
+        self.event(
+            at,
+            TimelineKind::Decision,
+            text.clone(),
+            Some(vm),
+            None,
+            false,
+            out,
+        );
         Ok(Answer::Done { text })
     }
 
     fn undecided(&self, what: &str, id: &ProposalId) -> Result<Proposal, Problem> {
-        let proposal = self.proposals.get(id).ok_or_else(|| proposals::no_proposal(what, id))?;
+        let proposal = self
+            .proposals
+            .get(id)
+            .ok_or_else(|| proposals::no_proposal(what, id))?;
         if proposals::is_open(proposal) {
             Ok((**proposal).clone())
         } else {
-            Err(Problem::refused(what, "it has been decided", "See `shadowcast proposals`."))
+            Err(Problem::refused(
+                what,
+                "it has been decided",
+                "See `shadowcast proposals`.",
+            ))
         }
     }
 }

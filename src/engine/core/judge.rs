@@ -32,11 +32,18 @@ impl Core {
 
     /// Since when a VM with a shadow would do without it.
     pub(super) fn quiet_since(&self, at: Timestamp, record: &VmRecord) -> Option<Timestamp> {
-        need::quiet_since(record.quiet_since, &self.need_input(at, record), &self.need_policy())
+        need::quiet_since(
+            record.quiet_since,
+            &self.need_input(at, record),
+            &self.need_policy(),
+        )
     }
 
     fn need_input<'a>(&self, at: Timestamp, record: &'a VmRecord) -> NeedInput<'a> {
-        let shadow = self.shadows.values().find(|shadow| shadow.vm == record.vm.id);
+        let shadow = self
+            .shadows
+            .values()
+            .find(|shadow| shadow.vm == record.vm.id);
         NeedInput {
             vm: &record.vm.id,
             now: at,
@@ -63,7 +70,10 @@ impl Core {
             margin: self.settings.shadow.margin,
             max_share: self.settings.shadow.max_share,
         };
-        let values = record.sample.as_ref().map_or([None; Metric::COUNT], |sample| sample.values);
+        let values = record
+            .sample
+            .as_ref()
+            .map_or([None; Metric::COUNT], |sample| sample.values);
         let input = SizingInput {
             vm: &record.vm,
             need,
@@ -85,7 +95,13 @@ impl Core {
         wanted: Option<&PoolId>,
     ) -> Result<Placement, Vec<Rejected>> {
         let pools: Vec<Pool> = self.pools.values().cloned().collect();
-        let input = PlacementInput { vm, sizing, pools: &pools, ledger: &self.ledger, wanted };
+        let input = PlacementInput {
+            vm,
+            sizing,
+            pools: &pools,
+            ledger: &self.ledger,
+            wanted,
+        };
         let policy = PlacementPolicy {
             pool_headroom: self.settings.shadow.pool_headroom,
             ..PlacementPolicy::default()

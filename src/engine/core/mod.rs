@@ -17,7 +17,7 @@ use super::{
 use crate::{
     forecast::Outlook,
     health::HealthScore,
-    hypervisor::{Examination, ErrorKind, PlatformError},
+    hypervisor::{ErrorKind, Examination, PlatformError},
     inventory::{Inventory, Pool, Role, Service, Vm},
     metrics::{Metric, Sample},
     operation::{Entry, JournalRow, fold::Operation},
@@ -63,18 +63,48 @@ pub enum Input {
     Started,
     /// Time passed.
     Tick,
-    Command { to: ReplyTo, command: Command },
-    Inventory { source: SourceName, result: Result<Inventory, PlatformError>, millis: u64 },
-    Samples { source: SourceName, result: Result<Sampled, PlatformError>, millis: u64 },
-    Traffic { source: SourceName, result: Result<TrafficReading, DirectorError>, millis: u64 },
-    Outlooks { batch: Vec<FleetOutlook>, pending: u32 },
-    HistoryChanged { vms: Vec<VmId> },
-    Progress { effect: EffectId, progress: Progress },
+    Command {
+        to: ReplyTo,
+        command: Command,
+    },
+    Inventory {
+        source: SourceName,
+        result: Result<Inventory, PlatformError>,
+        millis: u64,
+    },
+    Samples {
+        source: SourceName,
+        result: Result<Sampled, PlatformError>,
+        millis: u64,
+    },
+    Traffic {
+        source: SourceName,
+        result: Result<TrafficReading, DirectorError>,
+        millis: u64,
+    },
+    Outlooks {
+        batch: Vec<FleetOutlook>,
+        pending: u32,
+    },
+    HistoryChanged {
+        vms: Vec<VmId>,
+    },
+    Progress {
+        effect: EffectId,
+        progress: Progress,
+    },
     /// The spool of the increment that this effect ships is complete.
-    Spooled { effect: EffectId },
-    Outcome { effect: EffectId, result: Result<Outcome, Failure> },
+    Spooled {
+        effect: EffectId,
+    },
+    Outcome {
+        effect: EffectId,
+        result: Result<Outcome, Failure>,
+    },
     /// Something could not be kept: nothing more may be changed.
-    StoreFailed { why: String },
+    StoreFailed {
+        why: String,
+    },
 }
 
 /// The samples of one round.
@@ -133,12 +163,23 @@ pub enum Effect {
     Put(Document),
     Event(TimelineEntry),
     /// Changes a platform, or asks it; comes back as [`Input::Outcome`].
-    Do { effect: EffectId, action: Action },
+    Do {
+        effect: EffectId,
+        action: Action,
+    },
     /// Ends a running `Do` as soon as it can.
-    Cancel { effect: EffectId },
-    Reply { to: ReplyTo, reply: Reply },
+    Cancel {
+        effect: EffectId,
+    },
+    Reply {
+        to: ReplyTo,
+        reply: Reply,
+    },
     /// Asks for facts that the answer carries; the core is not needed again.
-    Fetch { to: ReplyTo, fetch: Fetch },
+    Fetch {
+        to: ReplyTo,
+        fetch: Fetch,
+    },
     /// Starts reading a source.
     Watch(SourceConfig),
     /// Stops reading a source and forgets its connection.
@@ -153,17 +194,34 @@ pub enum Action {
     Step(Box<Step>),
     Undo(Box<Step>),
     /// One replication cycle outside of an operation. `resume`: the spool is known to be complete.
-    Cycle { spec: Box<IncrementSpec>, resume: bool },
+    Cycle {
+        spec: Box<IncrementSpec>,
+        resume: bool,
+    },
     /// Make the newest point stand on full layers of its own.
-    Flatten { manifest: Box<Manifest> },
-    DropVolumes { manifest: Box<Manifest>, volumes: Vec<String> },
+    Flatten {
+        manifest: Box<Manifest>,
+    },
+    DropVolumes {
+        manifest: Box<Manifest>,
+        volumes: Vec<String>,
+    },
     /// Our checkpoints and spools on the source go, then every layer on the target, then the manifest there.
-    RemoveReplica { manifest: Box<Manifest> },
+    RemoveReplica {
+        manifest: Box<Manifest>,
+    },
     /// Bring the balancer back to what is wanted.
-    Repair { server: Option<ServerSpec>, share: Box<ShareSpec> },
-    Examine { uri: String },
+    Repair {
+        server: Option<ServerSpec>,
+        share: Box<ShareSpec>,
+    },
+    Examine {
+        uri: String,
+    },
     /// Look at these sources once more, now.
-    Refresh { sources: Vec<SourceName> },
+    Refresh {
+        sources: Vec<SourceName>,
+    },
 }
 
 /// Facts from the store or from forecasting.
@@ -177,9 +235,19 @@ pub enum Fetch {
         horizon_seconds: u32,
         version: u64,
     },
-    History { vm: VmId, metric: Metric, from: Timestamp, to: Timestamp },
-    Import { known: Vec<(VmId, ImportedSeries)>, unknown: Vec<String> },
-    Journal { operation: OperationId },
+    History {
+        vm: VmId,
+        metric: Metric,
+        from: Timestamp,
+        to: Timestamp,
+    },
+    Import {
+        known: Vec<(VmId, ImportedSeries)>,
+        unknown: Vec<String>,
+    },
+    Journal {
+        operation: OperationId,
+    },
 }
 
 /// One VM that the fleet's forecaster looks at.
@@ -193,15 +261,41 @@ pub struct ForecastJob {
 /// What a running effect is for.
 #[derive(Clone, Debug)]
 enum Pending {
-    Step { operation: OperationId, step: usize },
-    Undo { operation: OperationId, step: usize },
-    Cycle { shadow: ShadowId },
-    Flatten { shadow: ShadowId, number: u64, flat: Vec<String> },
-    DropVolumes { shadow: ShadowId, numbers: Vec<u64> },
-    Repair { shadow: ShadowId },
-    AddSource { to: ReplyTo, config: SourceConfig },
-    TestSource { to: ReplyTo },
-    Approve { to: ReplyTo, proposal: ProposalId, by: String },
+    Step {
+        operation: OperationId,
+        step: usize,
+    },
+    Undo {
+        operation: OperationId,
+        step: usize,
+    },
+    Cycle {
+        shadow: ShadowId,
+    },
+    Flatten {
+        shadow: ShadowId,
+        number: u64,
+        flat: Vec<String>,
+    },
+    DropVolumes {
+        shadow: ShadowId,
+        numbers: Vec<u64>,
+    },
+    Repair {
+        shadow: ShadowId,
+    },
+    AddSource {
+        to: ReplyTo,
+        config: SourceConfig,
+    },
+    TestSource {
+        to: ReplyTo,
+    },
+    Approve {
+        to: ReplyTo,
+        proposal: ProposalId,
+        by: String,
+    },
 }
 
 /// One VM with everything known of it.
@@ -302,13 +396,15 @@ impl Core {
             tick_changed: false,
         };
         for config in kept.sources {
-            core.sources.insert(config.name.clone(), sources::Source::new(config));
+            core.sources
+                .insert(config.name.clone(), sources::Source::new(config));
         }
         for service in kept.services {
             core.services.insert(service.name.clone(), service);
         }
         for proposal in kept.proposals {
-            core.proposals.insert(proposal.id.clone(), Arc::new(proposal));
+            core.proposals
+                .insert(proposal.id.clone(), Arc::new(proposal));
         }
         for manifest in kept.manifests {
             core.manifests.insert(manifest.shadow.clone(), manifest);
@@ -327,13 +423,25 @@ impl Core {
             Input::Started => self.started(at, &mut out),
             Input::Tick => self.tick(at, &mut out),
             Input::Command { to, command } => self.command(at, to, command, &mut out),
-            Input::Inventory { source, result, millis } => {
+            Input::Inventory {
+                source,
+                result,
+                millis,
+            } => {
                 self.inventory(at, &source, result, millis, &mut out);
             }
-            Input::Samples { source, result, millis } => {
+            Input::Samples {
+                source,
+                result,
+                millis,
+            } => {
                 self.samples(at, &source, result, millis, &mut out);
             }
-            Input::Traffic { source, result, millis } => {
+            Input::Traffic {
+                source,
+                result,
+                millis,
+            } => {
                 self.traffic(at, &source, result, millis, &mut out);
             }
             Input::Outlooks { batch, pending } => self.outlooks(at, batch, pending, &mut out),
@@ -358,10 +466,17 @@ impl Core {
         for source in self.sources.values() {
             out.push(Effect::Watch(source.config.clone()));
         }
-        let open: Vec<OperationId> =
-            self.operations.values().filter(|op| !op.ended()).map(|op| op.id.clone()).collect();
+        let open: Vec<OperationId> = self
+            .operations
+            .values()
+            .filter(|op| !op.ended())
+            .map(|op| op.id.clone())
+            .collect();
         if !open.is_empty() {
-            let text = format!("Engine started; {} unfinished operation(s) go on", open.len());
+            let text = format!(
+                "Engine started; {} unfinished operation(s) go on",
+                open.len()
+            );
             self.event(at, TimelineKind::Engine, text, None, None, false, out);
         }
         for operation in open {
@@ -387,14 +502,20 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         self.progress.remove(&effect);
-        let Some(pending) = self.pending.remove(&effect) else { return };
+        let Some(pending) = self.pending.remove(&effect) else {
+            return;
+        };
         match pending {
             Pending::Step { operation, step } => {
                 self.step_ended(at, &operation, step, result, out);
             }
             Pending::Undo { operation, step } => self.undo_ended(at, &operation, step, result, out),
             Pending::Cycle { shadow } => self.cycle_ended(at, &shadow, result, out),
-            Pending::Flatten { shadow, number, flat } => {
+            Pending::Flatten {
+                shadow,
+                number,
+                flat,
+            } => {
                 self.flatten_ended(at, &shadow, number, &flat, result, out);
             }
             Pending::DropVolumes { shadow, numbers } => {
@@ -406,10 +527,7 @@ impl Core {
                 let reply = match result {
                     Ok(Outcome::Examined(examination)) => Ok(Answer::Examined { examination }),
                     Ok(_) => Err(unexpected_outcome("The source was not tested.")),
-                    Err(failure) => Err(sources::unusable(
-                        "The source was not tested.",
-                        &failure,
-                    )),
+                    Err(failure) => Err(sources::unusable("The source was not tested.", &failure)),
                 };
                 out.push(Effect::Reply { to, reply });
             }
@@ -429,9 +547,23 @@ impl Core {
     }
 
     /// Writes one row of an operation's journal and takes it.
-    fn append(&mut self, at: Timestamp, operation: &OperationId, entry: Entry, out: &mut Vec<Effect>) {
-        let seq = self.operations.get(operation).map_or(0, |operation| operation.next_seq);
-        let row = JournalRow { operation: operation.clone(), seq, at, entry };
+    fn append(
+        &mut self,
+        at: Timestamp,
+        operation: &OperationId,
+        entry: Entry,
+        out: &mut Vec<Effect>,
+    ) {
+        let seq = self
+            .operations
+            .get(operation)
+            .map_or(0, |operation| operation.next_seq);
+        let row = JournalRow {
+            operation: operation.clone(),
+            seq,
+            at,
+            entry,
+        };
         self.replay(&row);
         out.push(Effect::Append(row));
     }
@@ -447,7 +579,14 @@ impl Core {
         bad: bool,
         out: &mut Vec<Effect>,
     ) {
-        let entry = TimelineEntry { at, kind, text, vm, operation, bad };
+        let entry = TimelineEntry {
+            at,
+            kind,
+            text,
+            vm,
+            operation,
+            bad,
+        };
         self.events.push_front(entry.clone());
         self.events.truncate(view::MAX_EVENTS);
         self.views.events = None;
@@ -461,11 +600,15 @@ impl Core {
 
     /// A random UUID, version 4.
     fn uuid(&mut self) -> String {
-        uuid::Builder::from_random_bytes(self.random.u128(..).to_le_bytes()).into_uuid().to_string()
+        uuid::Builder::from_random_bytes(self.random.u128(..).to_le_bytes())
+            .into_uuid()
+            .to_string()
     }
 
     fn vm_name(&self, vm: &VmId) -> String {
-        self.vms.get(vm).map_or_else(|| vm.to_string(), |record| record.vm.name.clone())
+        self.vms
+            .get(vm)
+            .map_or_else(|| vm.to_string(), |record| record.vm.name.clone())
     }
 
     /// Whether the newest tick changed what a face shows.
@@ -480,7 +623,11 @@ impl Core {
 
     /// VMs that have an operation which has not ended.
     fn busy_vms(&self) -> BTreeSet<VmId> {
-        self.operations.values().filter(|op| !op.ended()).map(|op| op.plan.vm.clone()).collect()
+        self.operations
+            .values()
+            .filter(|op| !op.ended())
+            .map(|op| op.plan.vm.clone())
+            .collect()
     }
 }
 
@@ -504,12 +651,20 @@ impl From<DirectorError> for Failure {
             | DirectorError::BadName(_)
             | DirectorError::BadAddress(_) => ErrorKind::Refused,
         };
-        Self { kind, why: error.to_string(), checkpoint_lost: false }
+        Self {
+            kind,
+            why: error.to_string(),
+            checkpoint_lost: false,
+        }
     }
 }
 
 fn unexpected_outcome(what: &str) -> Problem {
-    Problem::failed(what, "the effect came to something else", "Report this; it is a defect.")
+    Problem::failed(
+        what,
+        "the effect came to something else",
+        "Report this; it is a defect.",
+    )
 }
 
 /// What a source is for; derived from its address.

@@ -5,7 +5,10 @@ use crate::{
     engine::snapshot::TimelineKind,
     hypervisor::ErrorKind,
     metrics::Metric,
-    operation::{Approval, Entry, Outcome as Ending, fold::{Mark, Next, Phase}},
+    operation::{
+        Approval, Entry, Outcome as Ending,
+        fold::{Mark, Next, Phase},
+    },
     problem::Problem,
     replication::Manifest,
     shadow::{Plan, PlanKind, Step, plan},
@@ -35,15 +38,41 @@ impl Core {
         approval: Approval,
         out: &mut Vec<Effect>,
     ) {
-        let text = format!("{} started for {}, by {}", kind_name(plan.kind), plan.vm_name, approval.by);
+        let text = format!(
+            "{} started for {}, by {}",
+            kind_name(plan.kind),
+            plan.vm_name,
+            approval.by
+        );
         let vm = plan.vm.clone();
         let shadow = plan.shadow.clone();
-        self.append(at, id, Entry::Opened { plan: Box::new(plan), approval }, out);
-        self.event(at, TimelineKind::Operation, text, Some(vm), Some(id.clone()), false, out);
-        let retiring = self.shadows.get(&shadow).is_some_and(|shadow| shadow.retiring);
+        self.append(
+            at,
+            id,
+            Entry::Opened {
+                plan: Box::new(plan),
+                approval,
+            },
+            out,
+        );
+        self.event(
+            at,
+            TimelineKind::Operation,
+            text,
+            Some(vm),
+            Some(id.clone()),
+            false,
+            out,
+        );
+        let retiring = self
+            .shadows
+            .get(&shadow)
+            .is_some_and(|shadow| shadow.retiring);
         if retiring && let Some(manifest) = self.manifests.get_mut(&shadow) {
             manifest.active = false;
-            out.push(Effect::Put(super::Document::Manifest(Box::new(manifest.clone()))));
+            out.push(Effect::Put(super::Document::Manifest(Box::new(
+                manifest.clone(),
+            ))));
         }
         self.advance(at, id, out);
     }
@@ -54,7 +83,9 @@ impl Core {
             if self.store_failed.is_some() || self.effect_of(id).is_some() {
                 return;
             }
-            let Some(operation) = self.operations.get(id) else { return };
+            let Some(operation) = self.operations.get(id) else {
+                return;
+            };
             let shadow = operation.plan.shadow.clone();
             match operation.next() {
                 Next::Nothing => return,
@@ -93,24 +124,45 @@ impl Core {
         if !in_doubt {
             self.append(at, id, Entry::StepStarted { step: index }, out);
         }
-        let pending = Pending::Step { operation: id.clone(), step: index };
+        let pending = Pending::Step {
+            operation: id.clone(),
+            step: index,
+        };
         match step {
             Step::Reserve { .. } | Step::Release { .. } => {
-                self.append(at, id, Entry::StepDone { step: index, note: String::new() }, out);
+                self.append(
+                    at,
+                    id,
+                    Entry::StepDone {
+                        step: index,
+                        note: String::new(),
+                    },
+                    out,
+                );
                 return true;
             }
-            Step::Replicate { increment, rpo_seconds } => {
-                let manifest = self.manifests.entry(increment.shadow.clone()).or_insert_with(|| {
-                    Manifest::new(
-                        increment.shadow.clone(),
-                        increment.owner.clone(),
-                        increment.vm.clone(),
-                        increment.target_pool.clone(),
-                        increment.target_storage.clone(),
-                        rpo_seconds,
-                    )
-                });
-                if manifest.points.iter().any(|point| point.number == increment.number) {
+            Step::Replicate {
+                increment,
+                rpo_seconds,
+            } => {
+                let manifest = self
+                    .manifests
+                    .entry(increment.shadow.clone())
+                    .or_insert_with(|| {
+                        Manifest::new(
+                            increment.shadow.clone(),
+                            increment.owner.clone(),
+                            increment.vm.clone(),
+                            increment.target_pool.clone(),
+                            increment.target_storage.clone(),
+                            rpo_seconds,
+                        )
+                    });
+                if manifest
+                    .points
+                    .iter()
+                    .any(|point| point.number == increment.number)
+                {
                     let note = "the point is complete already".to_owned();
                     self.append(at, id, Entry::StepDone { step: index, note }, out);
                     return true;
@@ -122,8 +174,13 @@ impl Core {
                 if !resume {
                     manifest.begin(increment.clone(), at);
                 }
-                out.push(Effect::Put(super::Document::Manifest(Box::new(manifest.clone()))));
-                let action = Action::Cycle { spec: Box::new(increment), resume };
+                out.push(Effect::Put(super::Document::Manifest(Box::new(
+                    manifest.clone(),
+                ))));
+                let action = Action::Cycle {
+                    spec: Box::new(increment),
+                    resume,
+                };
                 self.perform(pending, action, out);
             }
             Step::RemoveReplica { ref shadow, .. } => match self.manifests.get(shadow).cloned() {
@@ -133,7 +190,9 @@ impl Core {
                     return true;
                 }
                 Some(manifest) => {
-                    let action = Action::RemoveReplica { manifest: Box::new(manifest) };
+                    let action = Action::RemoveReplica {
+                        manifest: Box::new(manifest),
+                    };
                     self.perform(pending, action, out);
                 }
             },
@@ -156,7 +215,10 @@ impl Core {
         if operation.steps[index].mark != Mark::Undoing {
             self.append(at, id, Entry::UndoStarted { step: index }, out);
         }
-        let pending = Pending::Undo { operation: id.clone(), step: index };
+        let pending = Pending::Undo {
+            operation: id.clone(),
+            step: index,
+        };
         match &step {
             Step::Reserve { .. }
             | Step::AwaitAnswer { .. }
@@ -170,7 +232,9 @@ impl Core {
                     self.append(at, id, Entry::UndoDone { step: index }, out);
                     return true;
                 };
-                let action = Action::RemoveReplica { manifest: Box::new(manifest) };
+                let action = Action::RemoveReplica {
+                    manifest: Box::new(manifest),
+                };
                 self.perform(pending, action, out);
                 false
             }
@@ -194,7 +258,9 @@ impl Core {
         result: Result<Outcome, Failure>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(operation) = self.operations.get(id) else { return };
+        let Some(operation) = self.operations.get(id) else {
+            return;
+        };
         let forward = operation.phase == Phase::Forward;
         let unwinds = operation.unwinds();
         let step = operation.plan.steps[index].clone();
@@ -211,8 +277,24 @@ impl Core {
                 let why = format!("{}: {}", plan::describe(&step), failure.why);
                 let (vm, name) = self.vm_of(id);
                 let text = format!("{name}: {why}");
-                self.append(at, id, Entry::StepFailed { step: index, why: why.clone() }, out);
-                self.event(at, TimelineKind::Operation, text, Some(vm), Some(id.clone()), true, out);
+                self.append(
+                    at,
+                    id,
+                    Entry::StepFailed {
+                        step: index,
+                        why: why.clone(),
+                    },
+                    out,
+                );
+                self.event(
+                    at,
+                    TimelineKind::Operation,
+                    text,
+                    Some(vm),
+                    Some(id.clone()),
+                    true,
+                    out,
+                );
                 if !unwinds {
                     self.append(at, id, Entry::Parked { why }, out);
                 }
@@ -227,7 +309,9 @@ impl Core {
             (Step::Replicate { increment, .. }, Outcome::Shipped(shipped)) => {
                 if let Some(manifest) = self.manifests.get_mut(&increment.shadow) {
                     manifest.commit(increment, &shipped);
-                    out.push(Effect::Put(super::Document::Manifest(Box::new(manifest.clone()))));
+                    out.push(Effect::Put(super::Document::Manifest(Box::new(
+                        manifest.clone(),
+                    ))));
                 }
                 format!("{} bytes shipped", shipped.shipped_bytes)
             }
@@ -242,11 +326,19 @@ impl Core {
 
     /// The manifest knows which point a running shadow stands on, so that its layers are kept.
     fn after_step(&mut self, step: &Step, out: &mut Vec<Effect>) {
-        let (Step::StartShadow { shadow, .. } | Step::StopShadow { shadow, .. }) = step else { return };
-        let point = self.shadows.get(shadow).filter(|shadow| shadow.running).and_then(|s| s.point);
+        let (Step::StartShadow { shadow, .. } | Step::StopShadow { shadow, .. }) = step else {
+            return;
+        };
+        let point = self
+            .shadows
+            .get(shadow)
+            .filter(|shadow| shadow.running)
+            .and_then(|s| s.point);
         if let Some(manifest) = self.manifests.get_mut(shadow) {
             manifest.serving_from = point;
-            out.push(Effect::Put(super::Document::Manifest(Box::new(manifest.clone()))));
+            out.push(Effect::Put(super::Document::Manifest(Box::new(
+                manifest.clone(),
+            ))));
         }
     }
 
@@ -258,14 +350,18 @@ impl Core {
         result: Result<Outcome, Failure>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(operation) = self.operations.get(id) else { return };
+        let Some(operation) = self.operations.get(id) else {
+            return;
+        };
         let step = operation.plan.steps[index].clone();
         match result {
             Ok(_) => {
                 self.retries.remove(id);
                 if let Step::Replicate { increment, .. } = &step {
                     self.manifests.remove(&increment.shadow);
-                    out.push(Effect::Put(super::Document::ManifestGone(increment.shadow.clone())));
+                    out.push(Effect::Put(super::Document::ManifestGone(
+                        increment.shadow.clone(),
+                    )));
                 }
                 self.append(at, id, Entry::UndoDone { step: index }, out);
             }
@@ -274,10 +370,26 @@ impl Core {
                 self.retries.remove(id);
                 let why = format!("undoing «{}»: {}", plan::describe(&step), failure.why);
                 let (vm, name) = self.vm_of(id);
-                self.append(at, id, Entry::UndoFailed { step: index, why: why.clone() }, out);
+                self.append(
+                    at,
+                    id,
+                    Entry::UndoFailed {
+                        step: index,
+                        why: why.clone(),
+                    },
+                    out,
+                );
                 self.append(at, id, Entry::Parked { why: why.clone() }, out);
                 let text = format!("{name}: parked, {why}");
-                self.event(at, TimelineKind::Operation, text, Some(vm), Some(id.clone()), true, out);
+                self.event(
+                    at,
+                    TimelineKind::Operation,
+                    text,
+                    Some(vm),
+                    Some(id.clone()),
+                    true,
+                    out,
+                );
             }
         }
         self.advance(at, id, out);
@@ -285,7 +397,9 @@ impl Core {
 
     /// Whether the failed attempt will be made again.
     fn retry_later(&mut self, at: Timestamp, id: &OperationId, failure: &Failure) -> bool {
-        if !matches!(failure.kind, ErrorKind::Transient | ErrorKind::Lost) || failure.checkpoint_lost {
+        if !matches!(failure.kind, ErrorKind::Transient | ErrorKind::Lost)
+            || failure.checkpoint_lost
+        {
             return false;
         }
         let attempts = self.retries.get(id).map_or(0, |retry| retry.attempts) + 1;
@@ -293,8 +407,19 @@ impl Core {
             return false;
         }
         let pause = 1 << attempts;
-        let why = format!("{}; attempt {} of {MAX_ATTEMPTS} follows", failure.why, attempts + 1);
-        self.retries.insert(id.clone(), Retry { attempts, at: at.plus_secs(pause), why });
+        let why = format!(
+            "{}; attempt {} of {MAX_ATTEMPTS} follows",
+            failure.why,
+            attempts + 1
+        );
+        self.retries.insert(
+            id.clone(),
+            Retry {
+                attempts,
+                at: at.plus_secs(pause),
+                why,
+            },
+        );
         true
     }
 
@@ -313,8 +438,12 @@ impl Core {
     /// A first copy of a VM that is overloaded already makes it worse: wait for a calmer moment, but not for ever.
     fn seed_waits(&mut self, at: Timestamp, id: &OperationId, index: usize) -> bool {
         let operation = &self.operations[id];
-        let Step::Replicate { increment, .. } = &operation.plan.steps[index] else { return false };
-        let calm_by = operation.opened_at.plus_secs(i64::from(self.settings.shadow.seed_wait_seconds));
+        let Step::Replicate { increment, .. } = &operation.plan.steps[index] else {
+            return false;
+        };
+        let calm_by = operation
+            .opened_at
+            .plus_secs(i64::from(self.settings.shadow.seed_wait_seconds));
         if increment.parent_checkpoint.is_some() || at >= calm_by {
             return false;
         }
@@ -331,7 +460,14 @@ impl Core {
                     cpu * 100.0,
                     limit * 100.0
                 );
-                self.retries.insert(id.clone(), Retry { attempts: 0, at: at.plus_secs(2), why });
+                self.retries.insert(
+                    id.clone(),
+                    Retry {
+                        attempts: 0,
+                        at: at.plus_secs(2),
+                        why,
+                    },
+                );
                 true
             }
             _ => false,
@@ -348,13 +484,23 @@ impl Core {
             Ending::Undone => ("undone: everything is as before", true),
         };
         let text = format!("{} of {} {what}", kind_name(plan.kind), plan.vm_name);
-        self.event(at, TimelineKind::Operation, text, Some(plan.vm.clone()), Some(id.clone()), bad, out);
+        self.event(
+            at,
+            TimelineKind::Operation,
+            text,
+            Some(plan.vm.clone()),
+            Some(id.clone()),
+            bad,
+            out,
+        );
         if plan.kind == PlanKind::Create
             && outcome == Ending::Done
             && let Some(manifest) = self.manifests.get_mut(&plan.shadow)
         {
             manifest.active = true;
-            out.push(Effect::Put(super::Document::Manifest(Box::new(manifest.clone()))));
+            out.push(Effect::Put(super::Document::Manifest(Box::new(
+                manifest.clone(),
+            ))));
         }
         if let Some(record) = self.vms.get_mut(&plan.vm) {
             record.no_proposal_before = Some(at.plus_secs(REST_SECONDS));
@@ -371,7 +517,11 @@ impl Core {
     ) -> Result<(), Problem> {
         let what = "The operation was not cancelled.";
         let Some(operation) = self.operations.get(id) else {
-            return Err(Problem::failed(what, format!("there is no operation {id}"), "See `shadowcast operations`."));
+            return Err(Problem::failed(
+                what,
+                format!("there is no operation {id}"),
+                "See `shadowcast operations`.",
+            ));
         };
         if operation.phase != Phase::Forward {
             return Err(Problem::refused(
@@ -415,18 +565,26 @@ impl Core {
                 self.advance(at, id, out);
                 Ok(())
             }
-            Some(_) => Err(Problem::refused(what, "it is not parked", "Nothing needs to be done.")),
+            Some(_) => Err(Problem::refused(
+                what,
+                "it is not parked",
+                "Nothing needs to be done.",
+            )),
         }
     }
 
     /// The running effect of an operation.
     pub(super) fn effect_of(&self, id: &OperationId) -> Option<EffectId> {
-        self.pending.iter().find_map(|(effect, pending)| match pending {
-            Pending::Step { operation, .. } | Pending::Undo { operation, .. } if operation == id => {
-                Some(*effect)
-            }
-            _ => None,
-        })
+        self.pending
+            .iter()
+            .find_map(|(effect, pending)| match pending {
+                Pending::Step { operation, .. } | Pending::Undo { operation, .. }
+                    if operation == id =>
+                {
+                    Some(*effect)
+                }
+                _ => None,
+            })
     }
 
     fn vm_of(&self, id: &OperationId) -> (crate::units::VmId, String) {

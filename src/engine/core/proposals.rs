@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Core, Document, Effect};
 use crate::{
-    engine::{command::{Answer, Reply}, snapshot::TimelineKind},
+    engine::{
+        command::{Answer, Reply},
+        snapshot::TimelineKind,
+    },
     inventory::{DiskFormat, Owner, Pool, PowerState, Service, Vm},
     problem::Problem,
     shadow::{
@@ -68,13 +71,31 @@ impl Core {
     }
 
     /// A need that nothing can be done about is said once, and tried again later.
-    fn not_possible(&mut self, at: Timestamp, need: &Need, problem: &Problem, out: &mut Vec<Effect>) {
+    fn not_possible(
+        &mut self,
+        at: Timestamp,
+        need: &Need,
+        problem: &Problem,
+        out: &mut Vec<Effect>,
+    ) {
         let retry_at = at.plus_secs(i64::from(self.settings.approval.proposal_lifetime_seconds));
         if let Some(record) = self.vms.get_mut(&need.vm) {
             record.no_proposal_before = Some(retry_at);
         }
-        let text = format!("{} needs a shadow and cannot get one: {}", self.vm_name(&need.vm), problem.why);
-        self.event(at, TimelineKind::Proposal, text, Some(need.vm.clone()), None, true, out);
+        let text = format!(
+            "{} needs a shadow and cannot get one: {}",
+            self.vm_name(&need.vm),
+            problem.why
+        );
+        self.event(
+            at,
+            TimelineKind::Proposal,
+            text,
+            Some(need.vm.clone()),
+            None,
+            true,
+            out,
+        );
     }
 
     fn raise(&mut self, at: Timestamp, proposal: Proposal, out: &mut Vec<Effect>) {
@@ -93,7 +114,10 @@ impl Core {
     }
 
     pub(super) fn shadow_of(&self, vm: &VmId) -> Option<ShadowId> {
-        self.shadows.values().find(|shadow| shadow.vm == *vm).map(|shadow| shadow.id.clone())
+        self.shadows
+            .values()
+            .find(|shadow| shadow.vm == *vm)
+            .map(|shadow| shadow.id.clone())
     }
 
     pub(super) fn propose_by_hand(
@@ -115,7 +139,11 @@ impl Core {
             ));
         }
         if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
-            return Err(Problem::usage(what, "the share is not 0 % to 100 %", "Give 0 % to 100 %."));
+            return Err(Problem::usage(
+                what,
+                "the share is not 0 % to 100 %",
+                "Give 0 % to 100 %.",
+            ));
         }
         let need = Need {
             vm: vm.clone(),
@@ -126,7 +154,11 @@ impl Core {
         };
         // By hand means what was asked for, and no traffic unless it was.
         let share = Some(share.unwrap_or(0.0));
-        let wishes = Wishes { pool, rpo_seconds, share };
+        let wishes = Wishes {
+            pool,
+            rpo_seconds,
+            share,
+        };
         let open = self.open_for(&vm);
         let proposal = self.build_create(at, need, &wishes, open)?;
         let proposal = self.keep(proposal, out);
@@ -186,23 +218,39 @@ impl Core {
         out: &mut Vec<Effect>,
     ) -> Reply {
         let what = "The proposal was not changed.";
-        let proposal = self.proposals.get(id).cloned().ok_or_else(|| no_proposal(what, id))?;
+        let proposal = self
+            .proposals
+            .get(id)
+            .cloned()
+            .ok_or_else(|| no_proposal(what, id))?;
         if !is_open(&proposal) {
-            return Err(Problem::refused(what, "it has been decided", "See `shadowcast proposals`."));
+            return Err(Problem::refused(
+                what,
+                "it has been decided",
+                "See `shadowcast proposals`.",
+            ));
         }
         if !(0.0..=1.0).contains(&share) {
-            return Err(Problem::usage(what, format!("{share} is not a share"), "Give 0 % to 100 %."));
+            return Err(Problem::usage(
+                what,
+                format!("{share} is not a share"),
+                "Give 0 % to 100 %.",
+            ));
         }
         let rpo_seconds = proposal.plan.steps.iter().find_map(|step| match step {
             Step::Replicate { rpo_seconds, .. } => Some(*rpo_seconds),
             _ => None,
         });
         let wishes = Wishes {
-            pool: proposal.placement.as_ref().map(|placement| placement.pool.clone()),
+            pool: proposal
+                .placement
+                .as_ref()
+                .map(|placement| placement.pool.clone()),
             rpo_seconds,
             share: Some(share),
         };
-        let mut changed = self.build_create(at, proposal.need.clone(), &wishes, Some(id.clone()))?;
+        let mut changed =
+            self.build_create(at, proposal.need.clone(), &wishes, Some(id.clone()))?;
         // The reasons why other pools were not taken stay of interest.
         changed.placement.clone_from(&proposal.placement);
         let proposal = self.keep(changed, out);
@@ -245,9 +293,15 @@ impl Core {
         let serving = service
             .as_ref()
             .zip(base_weight)
-            .map(|(service, base_weight)| Serving { service, base_weight });
+            .map(|(service, base_weight)| Serving {
+                service,
+                base_weight,
+            });
         let plan = plan::create_plan(&PlanInput {
-            owner: Owner { engine: self.engine.clone(), operation },
+            owner: Owner {
+                engine: self.engine.clone(),
+                operation,
+            },
             made_at: at,
             vm: &vm,
             pool: &pool,
@@ -271,11 +325,18 @@ impl Core {
         let operation = OperationId(format!("op-{}", self.short_id()));
         let what = "The retirement was not planned.";
         let shadow = self.shadows.get(id).cloned().ok_or_else(|| {
-            Problem::failed(what, format!("there is no shadow {id}"), "`shadowcast shadow list` shows them.")
+            Problem::failed(
+                what,
+                format!("there is no shadow {id}"),
+                "`shadowcast shadow list` shows them.",
+            )
         })?;
         let manifest = self.manifests.get(id);
         let plan = plan::retire_plan(&RetireInput {
-            owner: Owner { engine: self.engine.clone(), operation },
+            owner: Owner {
+                engine: self.engine.clone(),
+                operation,
+            },
             made_at: at,
             vm: &shadow.vm,
             vm_name: &shadow.vm_name,
@@ -306,7 +367,13 @@ impl Core {
     fn peak_of_limit(&self, vm: &VmId) -> f64 {
         self.vms
             .get(vm)
-            .and_then(|record| record.outlooks.iter().map(|outlook| f64::from(outlook.peak)).reduce(f64::max))
+            .and_then(|record| {
+                record
+                    .outlooks
+                    .iter()
+                    .map(|outlook| f64::from(outlook.peak))
+                    .reduce(f64::max)
+            })
             .unwrap_or_default()
     }
 
@@ -385,7 +452,11 @@ impl Core {
         let free = PORTS.len() - taken.len().min(PORTS.len());
         let mut port = self.random.u16(PORTS);
         while free > 0 && taken.contains(&port) {
-            port = if port + 1 == PORTS.end { PORTS.start } else { port + 1 };
+            port = if port + 1 == PORTS.end {
+                PORTS.start
+            } else {
+                port + 1
+            };
         }
         Names::from_bits(self.random.u128(..).to_le_bytes(), port)
     }
@@ -409,14 +480,26 @@ impl Core {
         sizing: &Sizing,
         service: Option<&Service>,
     ) -> Vec<Check> {
-        let passed = |text: String| Check { outcome: CheckOutcome::Passed, text };
-        let note = |text: String| Check { outcome: CheckOutcome::Note, text };
-        let blocks = |text: String| Check { outcome: CheckOutcome::Blocks, text };
+        let passed = |text: String| Check {
+            outcome: CheckOutcome::Passed,
+            text,
+        };
+        let note = |text: String| Check {
+            outcome: CheckOutcome::Note,
+            text,
+        };
+        let blocks = |text: String| Check {
+            outcome: CheckOutcome::Blocks,
+            text,
+        };
         let mut checks = Vec::new();
         let held = self.ledger.memory_bytes(&pool.id) + sizing.memory_bytes;
         let free = pool.memory_free_bytes.saturating_sub(held);
         let percent = free as f64 / pool.memory_bytes.max(1) as f64 * 100.0;
-        checks.push(passed(format!("{} keeps {percent:.0} % of its memory free", pool.name)));
+        checks.push(passed(format!(
+            "{} keeps {percent:.0} % of its memory free",
+            pool.name
+        )));
         for problem in self.unmet(plan, at) {
             checks.push(blocks(problem));
         }
@@ -428,18 +511,30 @@ impl Core {
                 "{} keeps state: its copy replicates and takes no traffic",
                 service.name
             ))),
-            None => checks.push(note("No service is mapped: the copy takes no traffic".to_owned())),
+            None => checks.push(note(
+                "No service is mapped: the copy takes no traffic".to_owned(),
+            )),
         }
         let sticky = service.is_some_and(|service| {
-            self.balancers.get(&service.director).is_some_and(|balancer| {
-                balancer.reading.backends.iter().any(|b| b.name == service.backend && b.sticky)
-            })
+            self.balancers
+                .get(&service.director)
+                .is_some_and(|balancer| {
+                    balancer
+                        .reading
+                        .backends
+                        .iter()
+                        .any(|b| b.name == service.backend && b.sticky)
+                })
         });
         if sticky {
-            checks.push(note("Sticky sessions: the share is reached only by new clients".to_owned()));
+            checks.push(note(
+                "Sticky sessions: the share is reached only by new clients".to_owned(),
+            ));
         }
         if !vm.has_agent && self.settings.shadow.freeze_filesystems {
-            checks.push(note("No guest agent: points are crash-consistent".to_owned()));
+            checks.push(note(
+                "No guest agent: points are crash-consistent".to_owned(),
+            ));
         }
         checks
     }
@@ -452,14 +547,18 @@ impl Core {
                 ProposalState::Snoozed { until } if at >= *until => ProposalState::Expired,
                 _ => continue,
             };
-            changed.push(Proposal { state, ..(**proposal).clone() });
+            changed.push(Proposal {
+                state,
+                ..(**proposal).clone()
+            });
         }
         for proposal in changed {
             self.keep(proposal, out);
         }
         let old = at.plus_secs(-KEEP_DECIDED_SECONDS);
         let before = self.proposals.len();
-        self.proposals.retain(|_, proposal| is_open(proposal) || proposal.created_at > old);
+        self.proposals
+            .retain(|_, proposal| is_open(proposal) || proposal.created_at > old);
         if self.proposals.len() != before {
             self.views.vms = None;
         }
@@ -467,8 +566,13 @@ impl Core {
 
     pub(super) fn make_stale(&mut self, id: &ProposalId, why: &str, out: &mut Vec<Effect>) {
         if let Some(proposal) = self.proposals.get(id).filter(|proposal| is_open(proposal)) {
-            let state = ProposalState::Stale { why: why.to_owned() };
-            let stale = Proposal { state, ..(**proposal).clone() };
+            let state = ProposalState::Stale {
+                why: why.to_owned(),
+            };
+            let stale = Proposal {
+                state,
+                ..(**proposal).clone()
+            };
             self.keep(stale, out);
         }
     }
@@ -502,7 +606,10 @@ pub(super) fn check_replicable(what: &str, vm: &Vm) -> Result<(), Problem> {
     if let Some(job) = vm.foreign_jobs.first() {
         return Err(Problem::refused(
             what,
-            format!("{} has a checkpoint or block job of somebody else: {job}", vm.name),
+            format!(
+                "{} has a checkpoint or block job of somebody else: {job}",
+                vm.name
+            ),
             "End it with the tool that made it; it is not touched from here.",
         ));
     }
@@ -510,9 +617,16 @@ pub(super) fn check_replicable(what: &str, vm: &Vm) -> Result<(), Problem> {
 }
 
 pub(super) fn is_open(proposal: &Proposal) -> bool {
-    matches!(proposal.state, ProposalState::Open | ProposalState::Snoozed { .. })
+    matches!(
+        proposal.state,
+        ProposalState::Open | ProposalState::Snoozed { .. }
+    )
 }
 
 pub(super) fn no_proposal(what: &str, id: &ProposalId) -> Problem {
-    Problem::failed(what, format!("there is no proposal {id}"), "`shadowcast proposals` lists them.")
+    Problem::failed(
+        what,
+        format!("there is no proposal {id}"),
+        "`shadowcast proposals` lists them.",
+    )
 }

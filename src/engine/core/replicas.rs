@@ -47,7 +47,10 @@ impl Core {
             return false;
         }
         let replica = self.replicas.get(&manifest.shadow);
-        if replica.and_then(|replica| replica.not_before).is_some_and(|before| at < before) {
+        if replica
+            .and_then(|replica| replica.not_before)
+            .is_some_and(|before| at < before)
+        {
             return false;
         }
         manifest.in_flight.is_some()
@@ -61,11 +64,14 @@ impl Core {
         let replica = self.replicas.entry(shadow.clone()).or_default();
         replica.sync_now = false;
         let failures = replica.failures;
-        let Some(manifest) = self.manifests.get_mut(shadow) else { return };
+        let Some(manifest) = self.manifests.get_mut(shadow) else {
+            return;
+        };
         let (spec, resume) = match &manifest.in_flight {
-            Some(flight) => {
-                (flight.spec.clone(), flight.spooled_at.is_some() && failures < MAX_RESUMES)
-            }
+            Some(flight) => (
+                flight.spec.clone(),
+                flight.spooled_at.is_some() && failures < MAX_RESUMES,
+            ),
             None => match manifest.next_increment(&disks, freeze) {
                 Some(spec) => (spec, false),
                 None => return,
@@ -75,8 +81,17 @@ impl Core {
             manifest.begin(spec.clone(), at);
         }
         out.push(Effect::Put(Document::Manifest(Box::new(manifest.clone()))));
-        let pending = Pending::Cycle { shadow: shadow.clone() };
-        self.perform(pending, Action::Cycle { spec: Box::new(spec), resume }, out);
+        let pending = Pending::Cycle {
+            shadow: shadow.clone(),
+        };
+        self.perform(
+            pending,
+            Action::Cycle {
+                spec: Box::new(spec),
+                resume,
+            },
+            out,
+        );
     }
 
     /// Guest-side names and sizes of the disks that are replicated.
@@ -85,7 +100,10 @@ impl Core {
             .get(shadow)
             .and_then(|shadow| shadow.spec.as_ref())
             .map(|spec| {
-                spec.overlays.iter().map(|disk| (disk.target.clone(), disk.capacity_bytes)).collect()
+                spec.overlays
+                    .iter()
+                    .map(|disk| (disk.target.clone(), disk.capacity_bytes))
+                    .collect()
             })
             .unwrap_or_default()
     }
@@ -116,7 +134,9 @@ impl Core {
     ) {
         match result {
             Ok(Outcome::Shipped(shipped)) => {
-                let Some(manifest) = self.manifests.get_mut(shadow) else { return };
+                let Some(manifest) = self.manifests.get_mut(shadow) else {
+                    return;
+                };
                 let was_stalled = manifest.stalled.is_some();
                 let lag = manifest.lag_seconds(at);
                 if let Some(flight) = manifest.in_flight.clone() {
@@ -147,13 +167,18 @@ impl Core {
         failure: &Failure,
         out: &mut Vec<Effect>,
     ) {
-        let Some(manifest) = self.manifests.get_mut(shadow) else { return };
+        let Some(manifest) = self.manifests.get_mut(shadow) else {
+            return;
+        };
         let news = manifest.stalled.is_none();
         if failure.checkpoint_lost {
             manifest.checkpoint = None;
         }
         // A complete spool is shipped again; anything less was cleaned up and is taken anew.
-        let spooled = manifest.in_flight.as_ref().is_some_and(|flight| flight.spooled_at.is_some());
+        let spooled = manifest
+            .in_flight
+            .as_ref()
+            .is_some_and(|flight| flight.spooled_at.is_some());
         if failure.checkpoint_lost || !spooled {
             manifest.in_flight = None;
         }
@@ -171,12 +196,28 @@ impl Core {
 
     /// Flattens a long chain and drops what nothing needs.
     fn tidy(&mut self, shadow: &ShadowId, out: &mut Vec<Effect>) {
-        let Some(manifest) = self.manifests.get(shadow).cloned() else { return };
+        let Some(manifest) = self.manifests.get(shadow).cloned() else {
+            return;
+        };
         if manifest.needs_flattening(self.settings.shadow.max_chain) {
             let number = manifest.newest().map_or(0, |point| point.number);
-            let flat = manifest.flat_volumes().into_iter().map(|(_, flat)| flat).collect();
-            let pending = Pending::Flatten { shadow: shadow.clone(), number, flat };
-            self.perform(pending, Action::Flatten { manifest: Box::new(manifest) }, out);
+            let flat = manifest
+                .flat_volumes()
+                .into_iter()
+                .map(|(_, flat)| flat)
+                .collect();
+            let pending = Pending::Flatten {
+                shadow: shadow.clone(),
+                number,
+                flat,
+            };
+            self.perform(
+                pending,
+                Action::Flatten {
+                    manifest: Box::new(manifest),
+                },
+                out,
+            );
             return;
         }
         let expired = manifest.expired(self.settings.shadow.keep_points);
@@ -184,8 +225,14 @@ impl Core {
             let numbers = expired.iter().map(|point| point.number).collect();
             // A flattened point shares no layer with the one it was made from, so each volume is named once.
             let volumes = expired.into_iter().flat_map(|point| point.layers).collect();
-            let pending = Pending::DropVolumes { shadow: shadow.clone(), numbers };
-            let action = Action::DropVolumes { manifest: Box::new(manifest), volumes };
+            let pending = Pending::DropVolumes {
+                shadow: shadow.clone(),
+                numbers,
+            };
+            let action = Action::DropVolumes {
+                manifest: Box::new(manifest),
+                volumes,
+            };
             self.perform(pending, action, out);
         }
     }
@@ -264,16 +311,18 @@ impl Core {
 
     /// What runs for the replica outside of operations.
     pub(super) fn replica_effect(&self, wanted: &ShadowId) -> Option<EffectId> {
-        self.pending.iter().find_map(|(effect, pending)| match pending {
-            Pending::Cycle { shadow }
-            | Pending::Flatten { shadow, .. }
-            | Pending::DropVolumes { shadow, .. }
-                if shadow == wanted =>
-            {
-                Some(*effect)
-            }
-            _ => None,
-        })
+        self.pending
+            .iter()
+            .find_map(|(effect, pending)| match pending {
+                Pending::Cycle { shadow }
+                | Pending::Flatten { shadow, .. }
+                | Pending::DropVolumes { shadow, .. }
+                    if shadow == wanted =>
+                {
+                    Some(*effect)
+                }
+                _ => None,
+            })
     }
 
     fn replica_event(
@@ -284,9 +333,19 @@ impl Core {
         bad: bool,
         out: &mut Vec<Effect>,
     ) {
-        let Some(manifest) = self.manifests.get(shadow) else { return };
+        let Some(manifest) = self.manifests.get(shadow) else {
+            return;
+        };
         let vm = manifest.vm.clone();
         let text = format!("The shadow of {} {text}", self.vm_name(&vm));
-        self.event(at, TimelineKind::Replication, text, Some(vm), None, bad, out);
+        self.event(
+            at,
+            TimelineKind::Replication,
+            text,
+            Some(vm),
+            None,
+            bad,
+            out,
+        );
     }
 }

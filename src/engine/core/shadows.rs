@@ -79,7 +79,10 @@ impl Shadow {
                 self.share = None;
             }
             Step::SetShare(share) => {
-                self.share = Some(ShareSpec { share: share.previous_share, ..share.clone() });
+                self.share = Some(ShareSpec {
+                    share: share.previous_share,
+                    ..share.clone()
+                });
             }
             _ => {}
         }
@@ -90,7 +93,9 @@ impl Core {
     /// Takes a row of the journal, new or from before.
     pub(super) fn replay(&mut self, row: &JournalRow) {
         if let Entry::Opened { plan, .. } = &row.entry {
-            let Some(operation) = Operation::open(row) else { return };
+            let Some(operation) = Operation::open(row) else {
+                return;
+            };
             match plan.kind {
                 PlanKind::Create => {
                     let shadow = Shadow {
@@ -120,7 +125,9 @@ impl Core {
             self.operations.insert(row.operation.clone(), operation);
             return;
         }
-        let Some(operation) = self.operations.get_mut(&row.operation) else { return };
+        let Some(operation) = self.operations.get_mut(&row.operation) else {
+            return;
+        };
         operation.apply(row);
         let (shadow_id, kind) = (operation.plan.shadow.clone(), operation.plan.kind);
         let step = match &row.entry {
@@ -129,7 +136,9 @@ impl Core {
             }
             _ => None,
         };
-        let Some(shadow) = self.shadows.get_mut(&shadow_id) else { return };
+        let Some(shadow) = self.shadows.get_mut(&shadow_id) else {
+            return;
+        };
         match (&row.entry, step) {
             (Entry::StepDone { .. }, Some(step)) => shadow.done(&step),
             (Entry::UndoDone { .. }, Some(step)) => shadow.undone(&step),
@@ -151,11 +160,17 @@ impl Core {
 
     /// The ledger follows what the shadow's steps say.
     fn hold_as(&mut self, operation: &OperationId, shadow: &ShadowId) {
-        let hold = self.shadows.get(shadow).and_then(|shadow| shadow.hold.clone());
+        let hold = self
+            .shadows
+            .get(shadow)
+            .and_then(|shadow| shadow.hold.clone());
         match hold {
             Some(hold) => self.ledger.hold(hold),
             None => {
-                let owner = self.shadows.get(shadow).map_or(operation, |shadow| &shadow.operation);
+                let owner = self
+                    .shadows
+                    .get(shadow)
+                    .map_or(operation, |shadow| &shadow.operation);
                 let owner = owner.clone();
                 self.ledger.release(&owner);
                 if let Some(operation) = self.operations.get(operation) {

@@ -81,11 +81,23 @@ impl Core {
         };
         let name = name.unwrap_or_else(|| self.name_for(&uri));
         if let Err(problem) = self.check_name(what, &name, &uri) {
-            out.push(Effect::Reply { to, reply: Err(problem) });
+            out.push(Effect::Reply {
+                to,
+                reply: Err(problem),
+            });
             return;
         }
-        let config = SourceConfig { name, uri: uri.clone(), kind, armed: false };
-        self.perform(Pending::AddSource { to, config }, Action::Examine { uri }, out);
+        let config = SourceConfig {
+            name,
+            uri: uri.clone(),
+            kind,
+            armed: false,
+        };
+        self.perform(
+            Pending::AddSource { to, config },
+            Action::Examine { uri },
+            out,
+        );
     }
 
     fn check_name(&self, what: &str, name: &SourceName, uri: &str) -> Result<(), Problem> {
@@ -104,7 +116,11 @@ impl Core {
                 "Choose another with --name, or remove that one first.",
             ));
         }
-        if let Some(other) = self.sources.values().find(|source| source.config.uri == uri) {
+        if let Some(other) = self
+            .sources
+            .values()
+            .find(|source| source.config.uri == uri)
+        {
             return Err(Problem::refused(
                 what,
                 format!("{} has the same address", other.config.name),
@@ -121,7 +137,13 @@ impl Core {
         let host = host.rsplit('@').next().unwrap_or_default();
         let host: String = host
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '-' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') {
+                    c
+                } else {
+                    '-'
+                }
+            })
             .collect();
         let base = match host.trim_matches('-') {
             "" if uri.starts_with("haproxy") => "balancer",
@@ -152,7 +174,8 @@ impl Core {
                     Err(problem) => Err(problem),
                     Ok(()) => {
                         let text = format!("Source {} added, read-only", config.name);
-                        self.sources.insert(config.name.clone(), Source::new(config.clone()));
+                        self.sources
+                            .insert(config.name.clone(), Source::new(config.clone()));
                         out.push(Effect::Put(Document::Source(config.clone())));
                         out.push(Effect::Watch(config));
                         self.event(at, TimelineKind::Source, text, None, None, false, out);
@@ -173,8 +196,15 @@ impl Core {
         armed: bool,
         out: &mut Vec<Effect>,
     ) -> Result<Answer, Problem> {
-        let what = if armed { "The source was not armed." } else { "The source was not disarmed." };
-        let source = self.sources.get_mut(name).ok_or_else(|| no_source(what, name))?;
+        let what = if armed {
+            "The source was not armed."
+        } else {
+            "The source was not disarmed."
+        };
+        let source = self
+            .sources
+            .get_mut(name)
+            .ok_or_else(|| no_source(what, name))?;
         source.config.armed = armed;
         out.push(Effect::Put(Document::Source(source.config.clone())));
         let text = if armed {
@@ -182,7 +212,15 @@ impl Core {
         } else {
             format!("{name} is read-only again")
         };
-        self.event(at, TimelineKind::Source, text.clone(), None, None, false, out);
+        self.event(
+            at,
+            TimelineKind::Source,
+            text.clone(),
+            None,
+            None,
+            false,
+            out,
+        );
         Ok(Answer::Done { text })
     }
 
@@ -198,8 +236,14 @@ impl Core {
         }
         let used = self.shadows.values().find(|shadow| {
             shadow.vm.source() == *name
-                || shadow.hold.as_ref().is_some_and(|hold| hold.pool.source() == *name)
-                || shadow.server.as_ref().is_some_and(|(director, _)| director == name)
+                || shadow
+                    .hold
+                    .as_ref()
+                    .is_some_and(|hold| hold.pool.source() == *name)
+                || shadow
+                    .server
+                    .as_ref()
+                    .is_some_and(|(director, _)| director == name)
         });
         if let Some(shadow) = used {
             return Err(Problem::refused(
@@ -235,7 +279,15 @@ impl Core {
         out.push(Effect::Put(Document::SourceGone(name.clone())));
         out.push(Effect::Unwatch(name.clone()));
         let text = format!("Source {name} removed");
-        self.event(at, TimelineKind::Source, text.clone(), None, None, false, out);
+        self.event(
+            at,
+            TimelineKind::Source,
+            text.clone(),
+            None,
+            None,
+            false,
+            out,
+        );
         Ok(Answer::Done { text })
     }
 
@@ -248,7 +300,9 @@ impl Core {
         millis: u64,
         out: &mut Vec<Effect>,
     ) {
-        let Some(source) = self.sources.get_mut(name) else { return };
+        let Some(source) = self.sources.get_mut(name) else {
+            return;
+        };
         source.heard = true;
         source.last_millis = millis;
         let news = match (&source.error, &error) {

@@ -73,7 +73,9 @@ impl Core {
             .shadows
             .values()
             .filter(|shadow| !busy.contains(&shadow.vm))
-            .filter_map(|shadow| Some((shadow.id.clone(), shadow.vm.clone(), shadow.share.clone()?)))
+            .filter_map(|shadow| {
+                Some((shadow.id.clone(), shadow.vm.clone(), shadow.share.clone()?))
+            })
             .filter(|(_, _, share)| share.director == *source)
             .collect();
         for (shadow, vm, share) in guarded {
@@ -96,7 +98,9 @@ impl Core {
 
     fn gate_breached(&mut self, source: &SourceName, shadow: &ShadowId, share: &ShareSpec) -> bool {
         let limits = self.gate_limits();
-        let Some(balancer) = self.balancers.get(source) else { return false };
+        let Some(balancer) = self.balancers.get(source) else {
+            return false;
+        };
         let guard = self.guards.entry(shadow.clone()).or_insert_with(|| Guard {
             gate: Gate::new(&*share.backend, &*share.shadow_server),
             verdict: GateVerdict::Inconclusive,
@@ -113,10 +117,28 @@ impl Core {
     }
 
     /// The gate needs nobody: an operation of its own takes the share back.
-    fn return_to_zero(&mut self, at: Timestamp, shadow: &ShadowId, vm: &VmId, out: &mut Vec<Effect>) {
-        let why = self.guards.get(shadow).and_then(|guard| guard.last_breach.clone()).unwrap_or_default();
+    fn return_to_zero(
+        &mut self,
+        at: Timestamp,
+        shadow: &ShadowId,
+        vm: &VmId,
+        out: &mut Vec<Effect>,
+    ) {
+        let why = self
+            .guards
+            .get(shadow)
+            .and_then(|guard| guard.last_breach.clone())
+            .unwrap_or_default();
         let text = format!("Gate breached for {}: {why}", self.vm_name(vm));
-        self.event(at, TimelineKind::Traffic, text, Some(vm.clone()), None, true, out);
+        self.event(
+            at,
+            TimelineKind::Traffic,
+            text,
+            Some(vm.clone()),
+            None,
+            true,
+            out,
+        );
         self.set_share(at, shadow, 0.0, "the gate".to_owned(), out);
         if let Some(guard) = self.guards.get_mut(shadow) {
             guard.gate.clear();
@@ -134,7 +156,11 @@ impl Core {
     ) -> Option<OperationId> {
         let record = self.shadows.get(shadow)?;
         let current = record.share.clone()?;
-        let step = ShareSpec { previous_share: current.share, share, ..current };
+        let step = ShareSpec {
+            previous_share: current.share,
+            share,
+            ..current
+        };
         let id = OperationId(format!("op-{}", self.short_id()));
         let record = self.shadows.get(shadow)?;
         let plan = Plan {
@@ -142,12 +168,18 @@ impl Core {
             vm: record.vm.clone(),
             vm_name: record.vm_name.clone(),
             shadow: shadow.clone(),
-            owner: Owner { engine: self.engine.clone(), operation: id.clone() },
+            owner: Owner {
+                engine: self.engine.clone(),
+                operation: id.clone(),
+            },
             made_at: at,
             preconditions: Vec::new(),
             steps: vec![Step::SetShare(step)],
             cost: Vec::new(),
-            undo: format!("The share goes back to {:.0} %.", current_percent(record.wanted_share())),
+            undo: format!(
+                "The share goes back to {:.0} %.",
+                current_percent(record.wanted_share())
+            ),
             estimate_seconds: 1,
         };
         let approval = Approval {
@@ -172,13 +204,17 @@ impl Core {
         let repairing = self.pending.values().any(
             |pending| matches!(pending, Pending::Repair { shadow: repaired } if repaired == shadow),
         );
-        let armed = self.sources.get(&share.director).is_some_and(|source| source.config.armed);
+        let armed = self
+            .sources
+            .get(&share.director)
+            .is_some_and(|source| source.config.armed);
         if repairing || !armed || self.store_failed.is_some() {
             return;
         }
         let (primary, shadowed) = split::weights(share.base_weight, share.share);
         let weight = |server: &str| {
-            self.stats(&share.director, &share.backend, server).map(|stats| stats.weight)
+            self.stats(&share.director, &share.backend, server)
+                .map(|stats| stats.weight)
         };
         let seen = (weight(&share.primary_server), weight(&share.shadow_server));
         // A backend that cannot be seen at all is a source problem, not a drift.
@@ -186,17 +222,30 @@ impl Core {
         if seen_primary == primary && seen.1 == Some(shadowed) {
             return;
         }
-        let was = seen.1.map_or("gone".to_owned(), |weight| weight.0.to_string());
+        let was = seen
+            .1
+            .map_or("gone".to_owned(), |weight| weight.0.to_string());
         let text = format!(
             "Weights of {} drifted to {}/{was}, wanted {}/{}: put right",
             share.service, seen_primary.0, primary.0, shadowed.0
         );
         let vm = self.shadows.get(shadow).map(|shadow| shadow.vm.clone());
         self.event(at, TimelineKind::Traffic, text, vm, None, true, out);
-        let server = self.shadows.get(shadow).and_then(|shadow| shadow.server.clone());
-        let action =
-            Action::Repair { server: server.map(|(_, spec)| spec), share: Box::new(share.clone()) };
-        self.perform(Pending::Repair { shadow: shadow.clone() }, action, out);
+        let server = self
+            .shadows
+            .get(shadow)
+            .and_then(|shadow| shadow.server.clone());
+        let action = Action::Repair {
+            server: server.map(|(_, spec)| spec),
+            share: Box::new(share.clone()),
+        };
+        self.perform(
+            Pending::Repair {
+                shadow: shadow.clone(),
+            },
+            action,
+            out,
+        );
     }
 
     pub(super) fn repaired(
@@ -207,7 +256,9 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let failed = result.err();
-        let Some(guard) = self.guards.get_mut(shadow) else { return };
+        let Some(guard) = self.guards.get_mut(shadow) else {
+            return;
+        };
         let news = failed.is_some() && !guard.repair_failed;
         guard.repair_failed = failed.is_some();
         if let (true, Some(failure)) = (news, failed) {
@@ -224,26 +275,45 @@ impl Core {
         server: &str,
     ) -> Option<&ServerStats> {
         let balancer = self.balancers.get(director)?;
-        balancer.reading.servers.iter().find(|stats| stats.backend == backend && stats.server == server)
+        balancer
+            .reading
+            .servers
+            .iter()
+            .find(|stats| stats.backend == backend && stats.server == server)
     }
 
-    pub(super) fn rates(&self, director: &SourceName, backend: &str, server: &str) -> Option<Rates> {
+    pub(super) fn rates(
+        &self,
+        director: &SourceName,
+        backend: &str,
+        server: &str,
+    ) -> Option<Rates> {
         let key = (backend.to_owned(), server.to_owned());
         self.balancers.get(director)?.rates.get(&key).copied()
     }
 
     /// The service whose traffic a VM carries.
     pub(super) fn service_of(&self, vm: &VmId) -> Option<&Service> {
-        self.services.values().find(|service| service.members.iter().any(|member| member.vm == *vm))
+        self.services
+            .values()
+            .find(|service| service.members.iter().any(|member| member.vm == *vm))
     }
 
     /// Response time, errors and requests of the VM's server join its sample.
     pub(super) fn add_traffic_values(&self, sample: &mut Sample) {
-        let Some(service) = self.service_of(&sample.vm) else { return };
-        let Some(member) = service.members.iter().find(|member| member.vm == sample.vm) else { return };
-        let Some(stats) = self.stats(&service.director, &service.backend, &member.server) else { return };
+        let Some(service) = self.service_of(&sample.vm) else {
+            return;
+        };
+        let Some(member) = service.members.iter().find(|member| member.vm == sample.vm) else {
+            return;
+        };
+        let Some(stats) = self.stats(&service.director, &service.backend, &member.server) else {
+            return;
+        };
         sample.values[Metric::Response.index()] = stats.response_millis.map(|millis| millis as f32);
-        let Some(rates) = self.rates(&service.director, &service.backend, &member.server) else { return };
+        let Some(rates) = self.rates(&service.director, &service.backend, &member.server) else {
+            return;
+        };
         sample.values[Metric::Requests.index()] = Some(rates.requests_per_second as f32);
         if rates.requests_per_second > 0.0 {
             let ratio = (rates.errors_per_second / rates.requests_per_second).clamp(0.0, 1.0);
@@ -263,7 +333,11 @@ impl Core {
     ) -> Result<Answer, Problem> {
         let what = "The split was not changed.";
         if !(0.0..=1.0).contains(&share) {
-            return Err(Problem::usage(what, format!("{share} is not a share"), "Give 0 % to 100 %."));
+            return Err(Problem::usage(
+                what,
+                format!("{share} is not a share"),
+                "Give 0 % to 100 %.",
+            ));
         }
         let Some(mapped) = self.services.get(service) else {
             return Err(Problem::failed(
@@ -276,7 +350,12 @@ impl Core {
         let found: Vec<&super::Shadow> = self
             .shadows
             .values()
-            .filter(|shadow| shadow.share.as_ref().is_some_and(|share| share.service == *service))
+            .filter(|shadow| {
+                shadow
+                    .share
+                    .as_ref()
+                    .is_some_and(|share| share.service == *service)
+            })
             .filter(|shadow| vm.is_none_or(|vm| shadow.vm == *vm))
             .collect();
         let (shadow, shadow_vm) = match found.as_slice() {
@@ -317,13 +396,18 @@ impl Core {
         }
         match self.set_share(at, &shadow, share, by, out) {
             Some(operation) => Ok(Answer::Started { operation }),
-            None => Err(Problem::refused(what, "the shadow takes no traffic", "Create it with a share.")),
+            None => Err(Problem::refused(
+                what,
+                "the shadow takes no traffic",
+                "Create it with a share.",
+            )),
         }
     }
 
     /// The primary's weight when it carries all of its own traffic.
     pub(super) fn base_weight(&self, service: &Service, server: &str) -> Option<Weight> {
-        self.stats(&service.director, &service.backend, server).map(|stats| stats.weight)
+        self.stats(&service.director, &service.backend, server)
+            .map(|stats| stats.weight)
     }
 }
 

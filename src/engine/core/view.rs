@@ -10,7 +10,10 @@ use crate::{
     },
     inventory::{Pool, Service},
     metrics::Metric,
-    operation::{Outcome, fold::{Mark, Operation, Phase}},
+    operation::{
+        Outcome,
+        fold::{Mark, Operation, Phase},
+    },
     replication::Manifest,
     shadow::{Proposal, ProposalState, plan},
     traffic::{gate::GateVerdict, split},
@@ -62,10 +65,18 @@ impl Core {
             sources: self.source_views(),
             pools: self.views.pools.clone(),
             vms,
-            services: self.services.values().map(|service| self.service_view(service)).collect(),
+            services: self
+                .services
+                .values()
+                .map(|service| self.service_view(service))
+                .collect(),
             proposals: self.proposal_views(),
             operations: self.operation_views(),
-            shadows: self.shadows.values().map(|shadow| self.shadow_view(at, shadow)).collect(),
+            shadows: self
+                .shadows
+                .values()
+                .map(|shadow| self.shadow_view(at, shadow))
+                .collect(),
             timeline: events,
             alarms: self.alarms(at),
             forecasts_pending: self.forecast.pending,
@@ -79,10 +90,16 @@ impl Core {
             .filter(|proposal| proposal.state == ProposalState::Open)
             .map(|proposal| (&proposal.plan.vm, proposal))
             .collect();
-        let shadows: std::collections::BTreeMap<&VmId, &super::Shadow> =
-            self.shadows.values().map(|shadow| (&shadow.vm, shadow)).collect();
+        let shadows: std::collections::BTreeMap<&VmId, &super::Shadow> = self
+            .shadows
+            .values()
+            .map(|shadow| (&shadow.vm, shadow))
+            .collect();
         let view = |record: &VmRecord| VmView {
-            values: record.sample.as_ref().map_or([None; Metric::COUNT], |sample| sample.values),
+            values: record
+                .sample
+                .as_ref()
+                .map_or([None; Metric::COUNT], |sample| sample.values),
             sampled_at: record.sample.as_ref().map(|sample| sample.at),
             health: record.health.clone(),
             outlooks: record.outlooks.clone(),
@@ -123,17 +140,25 @@ impl Core {
     }
 
     fn service_view(&self, service: &Service) -> ServiceView {
-        let shadow = self
-            .shadows
-            .values()
-            .find(|shadow| shadow.share.as_ref().is_some_and(|share| share.service == service.name));
+        let shadow = self.shadows.values().find(|shadow| {
+            shadow
+                .share
+                .as_ref()
+                .is_some_and(|share| share.service == service.name)
+        });
         let balancer = self.balancers.get(&service.director);
         let mut servers: Vec<ServerView> = Vec::new();
-        for stats in balancer.iter().flat_map(|balancer| &balancer.reading.servers) {
+        for stats in balancer
+            .iter()
+            .flat_map(|balancer| &balancer.reading.servers)
+        {
             if stats.backend != service.backend {
                 continue;
             }
-            let member = service.members.iter().find(|member| member.server == stats.server);
+            let member = service
+                .members
+                .iter()
+                .find(|member| member.server == stats.server);
             let is_shadow = shadow
                 .and_then(|shadow| shadow.share.as_ref())
                 .is_some_and(|share| share.shadow_server == stats.server);
@@ -150,7 +175,10 @@ impl Core {
             });
         }
         let sum = |value: fn(&ServerView) -> Option<f64>| {
-            servers.iter().filter_map(value).reduce(|total, part| total + part)
+            servers
+                .iter()
+                .filter_map(value)
+                .reduce(|total, part| total + part)
         };
         let requests = sum(|server| server.requests_per_second);
         let weighted: f64 = servers
@@ -160,7 +188,10 @@ impl Core {
         let error = if balancer.is_none() {
             Some(format!("{} has not answered yet", service.director))
         } else if servers.is_empty() {
-            Some(format!("{} has no backend {}", service.director, service.backend))
+            Some(format!(
+                "{} has no backend {}",
+                service.director, service.backend
+            ))
         } else {
             None
         };
@@ -189,7 +220,8 @@ impl Core {
     /// The share that the balancer's weights make, as they were read.
     fn read_share(&self, share: &crate::shadow::ShareSpec) -> f64 {
         let weight = |server: &str| {
-            self.stats(&share.director, &share.backend, server).map(|stats| stats.weight)
+            self.stats(&share.director, &share.backend, server)
+                .map(|stats| stats.weight)
         };
         match (weight(&share.primary_server), weight(&share.shadow_server)) {
             (Some(primary), Some(shadow)) => split::share_of(primary, shadow),
@@ -200,7 +232,10 @@ impl Core {
     fn proposal_views(&self) -> Vec<Arc<Proposal>> {
         let (mut open, mut decided): (Vec<_>, Vec<_>) =
             self.proposals.values().cloned().partition(|proposal| {
-                matches!(proposal.state, ProposalState::Open | ProposalState::Snoozed { .. })
+                matches!(
+                    proposal.state,
+                    ProposalState::Open | ProposalState::Snoozed { .. }
+                )
             });
         open.sort_by_key(|proposal| {
             let snoozed = matches!(proposal.state, ProposalState::Snoozed { .. });
@@ -217,7 +252,10 @@ impl Core {
         let mut operations: Vec<&Operation> = self.operations.values().collect();
         operations.sort_by_key(|operation| std::cmp::Reverse((operation.opened_at, &operation.id)));
         operations.truncate(MAX_OPERATIONS);
-        operations.into_iter().map(|operation| self.operation_view(operation)).collect()
+        operations
+            .into_iter()
+            .map(|operation| self.operation_view(operation))
+            .collect()
     }
 
     fn operation_view(&self, operation: &Operation) -> OperationView {
@@ -265,7 +303,9 @@ impl Core {
             undoing: operation.phase == Phase::Unwinding
                 || operation.phase == Phase::Parked { unwinding: true },
             by: operation.approval.by.clone(),
-            why: retry.map(|retry| retry.why.clone()).or_else(|| operation.why.clone()),
+            why: retry
+                .map(|retry| retry.why.clone())
+                .or_else(|| operation.why.clone()),
         }
     }
 
@@ -294,8 +334,16 @@ impl Core {
             id: shadow.id.clone(),
             vm: shadow.vm.clone(),
             vm_name: shadow.vm_name.clone(),
-            name: shadow.spec.as_ref().map(|spec| spec.name.clone()).unwrap_or_default(),
-            pool: shadow.hold.as_ref().map(|hold| hold.pool.clone()).unwrap_or_default(),
+            name: shadow
+                .spec
+                .as_ref()
+                .map(|spec| spec.name.clone())
+                .unwrap_or_default(),
+            pool: shadow
+                .hold
+                .as_ref()
+                .map(|hold| hold.pool.clone())
+                .unwrap_or_default(),
             state,
             method: "increments".to_owned(),
             vcpus: shadow.spec.as_ref().map_or(0, |spec| spec.vcpus),
@@ -303,7 +351,9 @@ impl Core {
             rpo_seconds: shadow.rpo_seconds,
             lag_seconds,
             lag_bytes: manifest.and_then(|manifest| self.lag_bytes(at, manifest)),
-            points: manifest.map(|manifest| manifest.points.clone()).unwrap_or_default(),
+            points: manifest
+                .map(|manifest| manifest.points.clone())
+                .unwrap_or_default(),
             serving_from: manifest.and_then(|manifest| manifest.serving_from),
             last_cycle_millis: manifest.and_then(|manifest| manifest.last_cycle_millis),
             cycle_progress: self
@@ -311,10 +361,15 @@ impl Core {
                 .and_then(|effect| self.progress.get(&effect).copied()),
             stalled,
             service: shadow.share.as_ref().map(|share| share.service.clone()),
-            traffic_share: shadow.share.as_ref().map_or(0.0, |share| self.read_share(share)),
+            traffic_share: shadow
+                .share
+                .as_ref()
+                .map_or(0.0, |share| self.read_share(share)),
             wanted_share: shadow.wanted_share(),
             gate: self.gate_view(shadow),
-            recent_lags: replica.map(|replica| replica.recent_lags.clone()).unwrap_or_default(),
+            recent_lags: replica
+                .map(|replica| replica.recent_lags.clone())
+                .unwrap_or_default(),
         }
     }
 
@@ -322,7 +377,12 @@ impl Core {
     /// are written twice travel once.
     fn lag_bytes(&self, at: Timestamp, manifest: &Manifest) -> Option<u64> {
         let seconds = manifest.lag_seconds(at)?;
-        let rate = self.vms.get(&manifest.vm)?.sample.as_ref()?.get(Metric::Disk)?;
+        let rate = self
+            .vms
+            .get(&manifest.vm)?
+            .sample
+            .as_ref()?
+            .get(Metric::Disk)?;
         Some((f64::from(rate) * seconds as f64) as u64)
     }
 
@@ -332,7 +392,10 @@ impl Core {
         let rates = self.rates(&share.director, &share.backend, &share.shadow_server);
         let stats = self.stats(&share.director, &share.backend, &share.shadow_server);
         Some(GateView {
-            holds: !matches!(guard.map(|guard| &guard.verdict), Some(GateVerdict::Breached { .. })),
+            holds: !matches!(
+                guard.map(|guard| &guard.verdict),
+                Some(GateVerdict::Breached { .. })
+            ),
             error_ratio: rates
                 .filter(|rates| rates.requests_per_second > 0.0)
                 .map(|rates| (rates.errors_per_second / rates.requests_per_second).clamp(0.0, 1.0)),
@@ -375,7 +438,10 @@ impl Core {
                 });
             }
         }
-        let parked = self.operations.values().filter(|op| matches!(op.phase, Phase::Parked { .. }));
+        let parked = self
+            .operations
+            .values()
+            .filter(|op| matches!(op.phase, Phase::Parked { .. }));
         for operation in parked {
             alarms.push(Alarm {
                 text: format!("{} of {} is parked", operation.id, operation.plan.vm_name),
@@ -388,13 +454,17 @@ impl Core {
 
     /// Whether anything slow runs; for tests and simulations.
     pub fn is_busy(&self) -> bool {
-        !self.pending.is_empty() || self.operations.values().any(|operation| {
-            matches!(operation.phase, Phase::Forward | Phase::Unwinding)
-        })
+        !self.pending.is_empty()
+            || self
+                .operations
+                .values()
+                .any(|operation| matches!(operation.phase, Phase::Forward | Phase::Unwinding))
     }
 
     /// Whether a replication cycle runs now.
     pub fn cycling(&self) -> bool {
-        self.pending.values().any(|pending| matches!(pending, Pending::Cycle { .. }))
+        self.pending
+            .values()
+            .any(|pending| matches!(pending, Pending::Cycle { .. }))
     }
 }

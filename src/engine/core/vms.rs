@@ -50,9 +50,14 @@ impl Core {
     }
 
     pub(super) fn take_inventory(&mut self, source: &SourceName, inventory: Inventory) {
-        let role = self.sources.get(source).map_or(Role::Both, |source| source.config.role());
-        let simulated =
-            self.sources.get(source).is_some_and(|source| source.config.uri.starts_with("simulated:"));
+        let role = self
+            .sources
+            .get(source)
+            .map_or(Role::Both, |source| source.config.role());
+        let simulated = self
+            .sources
+            .get(source)
+            .is_some_and(|source| source.config.uri.starts_with("simulated:"));
         self.pools.retain(|id, _| id.source() != *source);
         for mut pool in inventory.pools {
             // A simulated fleet gives each of its pools a role of its own.
@@ -81,7 +86,8 @@ impl Core {
             }
         }
         let before = self.vms.len();
-        self.vms.retain(|id, _| id.source() != *source || present.contains_key(id));
+        self.vms
+            .retain(|id, _| id.source() != *source || present.contains_key(id));
         if self.vms.len() != before {
             self.views.vms = None;
         }
@@ -95,7 +101,9 @@ impl Core {
         millis: u64,
         out: &mut Vec<Effect>,
     ) {
-        let Some(known) = self.sources.get_mut(source) else { return };
+        let Some(known) = self.sources.get_mut(source) else {
+            return;
+        };
         match result {
             Err(error) => self.source_answered(at, source, Some(error.to_string()), millis, out),
             Ok(sampled) => {
@@ -133,7 +141,9 @@ impl Core {
 
     /// Health anew from what is known of a VM.
     fn score(&mut self, at: Timestamp, id: &VmId) {
-        let Some(record) = self.vms.get(id) else { return };
+        let Some(record) = self.vms.get(id) else {
+            return;
+        };
         let limits = self.limits_of(id);
         let health = health_of(record, &limits, &self.thresholds(), at);
         if let Some(record) = self.vms.get_mut(id)
@@ -155,14 +165,21 @@ impl Core {
 
     /// The limits of a VM: the operator's, and where there are none for disk and network, the platform's own.
     pub(super) fn limits_of(&self, id: &VmId) -> Limits {
-        let Some(record) = self.vms.get(id) else { return Limits::default() };
+        let Some(record) = self.vms.get(id) else {
+            return Limits::default();
+        };
         let mut limits = self.settings.limits_of(&record.vm.name);
-        let disks: Option<u64> =
-            record.vm.disks.iter().map(|disk| disk.limit_bytes_per_sec).collect::<Option<Vec<_>>>().map(
-                |limits| limits.into_iter().sum(),
-            );
+        let disks: Option<u64> = record
+            .vm
+            .disks
+            .iter()
+            .map(|disk| disk.limit_bytes_per_sec)
+            .collect::<Option<Vec<_>>>()
+            .map(|limits| limits.into_iter().sum());
         if !record.vm.disks.is_empty() {
-            limits.disk_bytes_per_sec = limits.disk_bytes_per_sec.or(disks.map(|limit| limit as f64));
+            limits.disk_bytes_per_sec = limits
+                .disk_bytes_per_sec
+                .or(disks.map(|limit| limit as f64));
         }
         limits.net_bytes_per_sec = limits
             .net_bytes_per_sec
@@ -193,7 +210,12 @@ impl Core {
             .vms
             .iter()
             .filter(|(_, record)| record.health.state != HealthState::Unknown)
-            .filter(|(_, record)| record.sample.as_ref().is_none_or(|sample| sample.at < oldest))
+            .filter(|(_, record)| {
+                record
+                    .sample
+                    .as_ref()
+                    .is_none_or(|sample| sample.at < oldest)
+            })
             .map(|(id, _)| id.clone())
             .collect();
         for id in &stale {
@@ -217,13 +239,18 @@ impl Core {
             self.forecast.rounds += 1;
         }
         for found in batch {
-            let Some(record) = self.vms.get_mut(&found.vm) else { continue };
+            let Some(record) = self.vms.get_mut(&found.vm) else {
+                continue;
+            };
             record.coverage = found.coverage;
             record.outlooks = Arc::new(found.outlooks);
             record.spark = Arc::new(found.spark);
             record.detail_version += 1;
             self.score(at, &found.vm);
-            let quiet = self.vms.get(&found.vm).and_then(|record| self.quiet_since(at, record));
+            let quiet = self
+                .vms
+                .get(&found.vm)
+                .and_then(|record| self.quiet_since(at, record));
             if let Some(record) = self.vms.get_mut(&found.vm) {
                 record.quiet_since = quiet;
             }
@@ -251,7 +278,10 @@ impl Core {
         } else {
             i64::from(self.settings.forecast.refresh_seconds)
         };
-        let due = self.forecast.last_started.is_none_or(|last| at.secs_since(last) >= every);
+        let due = self
+            .forecast
+            .last_started
+            .is_none_or(|last| at.secs_since(last) >= every);
         if !due && !self.forecast.wanted {
             return;
         }
@@ -263,7 +293,12 @@ impl Core {
             .filter(|record| record.vm.state == PowerState::Running && record.vm.owner.is_none())
             .collect();
         order.sort_by_key(|record| {
-            record.outlooks.iter().filter_map(|outlook| outlook.crosses_at).min().map_or(i64::MAX, |at| at.0)
+            record
+                .outlooks
+                .iter()
+                .filter_map(|outlook| outlook.crosses_at)
+                .min()
+                .map_or(i64::MAX, |at| at.0)
         });
         let jobs: Vec<ForecastJob> = order
             .into_iter()
@@ -312,9 +347,17 @@ fn health_of(
     thresholds: &Thresholds,
     at: Timestamp,
 ) -> HealthScore {
-    let value =
-        |metric: Metric| record.sample.as_ref().and_then(|sample| sample.get(metric)).map(f64::from);
-    let limited = |metric: Metric, limit: Option<f64>| Limited { value: value(metric), limit };
+    let value = |metric: Metric| {
+        record
+            .sample
+            .as_ref()
+            .and_then(|sample| sample.get(metric))
+            .map(f64::from)
+    };
+    let limited = |metric: Metric, limit: Option<f64>| Limited {
+        value: value(metric),
+        limit,
+    };
     let riskiest = record
         .outlooks
         .iter()
