@@ -22,6 +22,11 @@ pub fn overlay_volume(engine: &EngineId, shadow: &ShadowId, target: &str, number
     )
 }
 
+/// The full layer that the chain under `layer` is flattened into.
+pub fn flat_volume(layer: &str) -> String {
+    format!("{layer}-flat")
+}
+
 /// The checkpoint on the source that point `number` is taken under.
 pub fn checkpoint(engine: &EngineId, shadow: &ShadowId, number: u64) -> String {
     format!("{}-{number}", stem(engine, shadow))
