@@ -18,6 +18,7 @@ use super::{
 use crate::problem::Problem;
 
 pub const PROCESS: &str = "haproxy";
+const SERVER_STATE: &str = "server.state";
 
 /// Where clients reach a service.
 pub fn service_url(service: &ServiceRecord) -> String {
@@ -76,6 +77,12 @@ fn spawn(layout: &Layout, tools: &Tools, run_as: RunAs, record: &Record) -> io::
     let settings = layout.haproxy().join("haproxy.cfg");
     fs::write(&settings, configuration(layout, record))?;
     fs::set_permissions(&settings, fs::Permissions::from_mode(0o644))?;
+    let state = layout.haproxy().join(SERVER_STATE);
+    if !state.exists() {
+        // Nothing saved yet; without the file HAProxy warns at every start.
+        fs::write(&state, "1\n")?;
+        run_as.give(&state)?;
+    }
     match fs::remove_file(layout.haproxy_socket()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -101,6 +108,8 @@ defaults
     http-check expect status 200
     option redispatch
     retries 2
+    # All requests here are GETs: one that got no answer may be asked again.
+    retry-on conn-failure empty-response
     timeout connect 2s
     timeout client 30s
     timeout server 30s
@@ -110,7 +119,7 @@ defaults
     load-server-state-from-file global
 ",
         socket = layout.haproxy_socket().display(),
-        state = layout.haproxy().join("server.state").display(),
+        state = layout.haproxy().join(SERVER_STATE).display(),
     );
     for service in &record.services {
         let name = &service.name;

@@ -98,10 +98,14 @@ fn read(domain: &Domain) -> Result<Reading, virt::error::Error> {
             .find(|stat| stat.tag == tag)
             .map(|stat| stat.val as f64)
     };
-    let memory_used = stat(virt::sys::VIR_DOMAIN_MEMORY_STAT_AVAILABLE)
-        .zip(stat(virt::sys::VIR_DOMAIN_MEMORY_STAT_UNUSED))
-        .filter(|(available, _)| *available > 0.0)
-        .map(|(available, unused)| 1.0 - unused / available);
+    // As the console reads it: what the guest cannot give away, of what it was given.
+    let used = stat(virt::sys::VIR_DOMAIN_MEMORY_STAT_AVAILABLE)
+        .zip(stat(virt::sys::VIR_DOMAIN_MEMORY_STAT_USABLE))
+        .map(|(available, usable)| available - usable);
+    let memory_used = used
+        .zip(stat(virt::sys::VIR_DOMAIN_MEMORY_STAT_ACTUAL_BALLOON))
+        .filter(|(_, total)| *total > 0.0)
+        .map(|(used, total)| used / total);
     Ok(Reading {
         at: Instant::now(),
         cpu_nanos: domain.info()?.cpu_time,

@@ -34,7 +34,7 @@ pub const PROCESS: &str = "load";
 /// The service that `surge` raises.
 pub const SURGING: &str = "shop";
 /// Requests of one service that wait for an answer at the same time, at most.
-const MOST_IN_FLIGHT: usize = 32;
+const MOST_IN_FLIGHT: usize = 24;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Load above the usual, until a moment or until it is taken back.

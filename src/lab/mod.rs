@@ -46,7 +46,7 @@ use layout::{Layout, RunAs, write_whole};
 use record::{PRIMARY, Record};
 
 /// Brings `shop-1` to its limit at any hour.
-pub const DEFAULT_SURGE: f64 = 3.5;
+pub const DEFAULT_SURGE: f64 = 4.5;
 
 /// What kind of lab is wanted.
 #[derive(Clone, Debug)]
@@ -196,7 +196,7 @@ pub fn surge(dir: &Path, factor: f64, for_seconds: Option<u64>) -> Result<(), Pr
     if !(factor.is_finite() && (0.0..=20.0).contains(&factor)) {
         return Err(refuse(
             format!("{factor} is not a factor between 0 and 20."),
-            "Give --factor 3.5, or 1 for the usual load.",
+            "Give --factor 4.5, or 1 for the usual load.",
         ));
     }
     let layout = Layout::new(dir);
