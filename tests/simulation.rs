@@ -121,6 +121,8 @@ fn undisturbed() -> (u32, u32) {
     let mut life = world.start(Death::Never).unwrap();
     alive(create(&mut life));
     let created = life.effects;
+    // The share is read back from the balancer, which is asked each second.
+    alive(life.run(Duration::from_secs(3)));
     let now = life.snapshot();
     let shadow = now.shadows.first().expect("the shadow stands");
     assert!(shadow.traffic_share > 0.0, "{shadow:?}");
