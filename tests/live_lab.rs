@@ -263,3 +263,12 @@ fn what_is_not_a_lab_is_left_alone() {
     }
     assert_eq!(fs::read_to_string(precious).unwrap(), "data");
 }
+
+#[test]
+fn an_up_that_was_ended_at_once_is_taken_down() {
+    let dir = support::lab_dir();
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("lock"), "").unwrap();
+    lab::down(&dir).unwrap();
+    assert!(!dir.exists());
+}

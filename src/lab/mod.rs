@@ -52,7 +52,7 @@ pub const DEFAULT_SURGE: f64 = 4.5;
 #[derive(Clone, Debug)]
 pub struct LabOptions {
     pub dir: PathBuf,
-    /// At least three: one for each service.
+    /// At least three: one for each service. A lab that is there already keeps what it has.
     pub guests: u8,
     pub seed: u64,
     /// One more guest, on a qcow2 disk of compatibility level 0.10, which cannot hold dirty bitmaps.
@@ -176,7 +176,8 @@ pub fn down(dir: &Path) -> Result<(), Problem> {
     if !dir.exists() {
         return Ok(());
     }
-    if Record::load(&layout)?.is_none() {
+    let only_locked = layout.lock().exists() && preflight::is_unused(dir);
+    if Record::load(&layout)?.is_none() && !only_locked {
         return Err(Problem::refused(
             "The lab was not taken down.",
             format!("{} holds no lab.", dir.display()),
