@@ -146,7 +146,7 @@ impl Core {
         }
         let heard = self.sources.values().all(|source| {
             source.heard
-                && (source.sampled || source.error.is_some() || source.config.is_balancer())
+                && (source.sampled >= 2 || source.error.is_some() || source.config.is_balancer())
         });
         let forecast = self.vms.is_empty() || self.forecast.rounds > 0;
         if heard && forecast {

@@ -32,7 +32,8 @@ pub struct Source {
     pub last_millis: u64,
     /// Inventory (or the balancer's statistics) came at least once, or failed at least once.
     pub heard: bool,
-    pub sampled: bool,
+    /// Rounds of samples that came; two make rates.
+    pub sampled: u32,
 }
 
 impl Source {
@@ -45,7 +46,7 @@ impl Source {
             hung: Vec::new(),
             last_millis: 0,
             heard: false,
-            sampled: false,
+            sampled: 0,
         }
     }
 }
@@ -173,13 +174,16 @@ impl Core {
                 match self.check_name(what, &config.name, &config.uri) {
                     Err(problem) => Err(problem),
                     Ok(()) => {
-                        let text = format!("Source {} added, read-only", config.name);
+                        let text = format!(
+                            "Source {} added, read-only: {}, answered in {} ms",
+                            config.name, examination.platform, examination.millis
+                        );
                         self.sources
                             .insert(config.name.clone(), Source::new(config.clone()));
                         out.push(Effect::Put(Document::Source(config.clone())));
                         out.push(Effect::Watch(config));
-                        self.event(at, TimelineKind::Source, text, None, None, false, out);
-                        Ok(Answer::Examined { examination })
+                        self.event(at, TimelineKind::Source, text.clone(), None, None, false, out);
+                        Ok(Answer::Done { text })
                     }
                 }
             }

@@ -108,7 +108,7 @@ impl Core {
             Err(error) => self.source_answered(at, source, Some(error.to_string()), millis, out),
             Ok(sampled) => {
                 known.hung = sampled.hung;
-                known.sampled = true;
+                known.sampled = known.sampled.saturating_add(1);
                 let keep = !known.config.uri.starts_with("simulated:");
                 self.source_answered(at, source, None, millis, out);
                 let mut kept = Vec::with_capacity(sampled.samples.len());

@@ -85,7 +85,13 @@ pub(super) struct Surge {
 }
 
 /// Minutes from the crossing, and how far the load has then gone from its limit to its peak.
-const SURGE_ABOVE: [(f32, f32); 4] = [(0.0, 0.0), (30.0, 0.6), (200.0, 1.0), (290.0, 0.9)];
+const SURGE_ABOVE: [(f32, f32); 5] = [
+    (0.0, 0.0),
+    (10.0, 0.5),
+    (40.0, 0.75),
+    (200.0, 1.0),
+    (290.0, 0.9),
+];
 const SURGE_RISE_MINUTES: f32 = 150.0;
 const SURGE_END_MINUTES: f32 = 640.0;
 
@@ -309,8 +315,11 @@ impl<'c, 'a> Walk<'c, 'a> {
             signed(mix(curve.seed ^ 0xd41f, day)),
             signed(mix(curve.seed ^ 0xd41f, day + 1)),
         );
-        // 1970-01-01 was a Thursday.
-        self.weekday = curve.shape.week[(day + 3).rem_euclid(7) as usize];
+        // A surge returns on every day alike, so its VM knows no weekend. 1970-01-01 was a Thursday.
+        self.weekday = match curve.surge {
+            Some(_) => 1.0,
+            None => curve.shape.week[(day + 3).rem_euclid(7) as usize],
+        };
         let years = (day * DAY_SECONDS - curve.origin_secs) as f32 / (365.0 * DAY_SECONDS as f32);
         self.growth = 1.0 + curve.growth_a_year * years.clamp(-1.0, 3.0);
         let draw = mix(curve.seed ^ 0xe7e7, day);
