@@ -18,7 +18,20 @@ use crate::{
 };
 
 pub mod cycle;
+pub mod names;
 pub mod qcow2;
+
+/// What every generated name of `engine` begins with: `sc-`, eight characters of its id, `-`.
+pub fn prefix(engine: &EngineId) -> String {
+    let id: String = engine
+        .as_str()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|character| character.to_ascii_lowercase())
+        .take(8)
+        .collect();
+    format!("sc-{id}-")
+}
 
 /// One disk of one increment: every name is chosen before anything happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,13 +133,6 @@ pub struct Progress {
     /// Zero while not known.
     pub total_bytes: u64,
 }
-
-/// What every generated name on a platform begins with: `sc-` and the first eight characters of the engine's id.
-pub fn prefix(engine: &EngineId) -> String {
-    let short: String = engine.as_str().chars().take(8).collect();
-    format!("sc-{short}-")
-}
-
 /// Whether `name` is one that this engine generated: its prefix, then only characters that mean nothing to a
 /// shell, a path or QEMU's options.
 pub fn is_ours(engine: &EngineId, name: &str) -> bool {
