@@ -117,7 +117,15 @@ async fn serve(
     let (tell, told) = mpsc::channel::<Vec<u8>>(64);
     let writer = tokio::spawn(write_frames(write, told));
     let pusher = tokio::spawn(push_snapshots(snapshots, tell.clone()));
-    while let Ok(Some(ask)) = read_frame::<Ask>(&mut read).await {
+    loop {
+        let ask = match read_frame::<Ask>(&mut read).await {
+            Ok(Some(ask)) => ask,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!(%error, "a face's command cannot be read");
+                break;
+            }
+        };
         let (reply, answer) = oneshot::channel();
         if requests
             .send(Request {
@@ -247,9 +255,18 @@ async fn relay(
     tokio::spawn(write_frames(write, outbox));
     let (told, mut tells) = mpsc::channel(8);
     tokio::spawn(async move {
-        while let Ok(Some(tell)) = read_frame::<Tell>(&mut read).await {
-            if told.send(tell).await.is_err() {
-                return;
+        loop {
+            match read_frame::<Tell>(&mut read).await {
+                Ok(Some(tell)) => {
+                    if told.send(tell).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the engine's answer cannot be read");
+                    return;
+                }
             }
         }
     });

@@ -105,49 +105,39 @@ fn judged(
     };
     let means = go_on(&history.values, horizon_steps).map_err(fails)?;
     let day = history.day;
-    let held_out = |days_back: usize| {
-        let from = history.values.len().checked_sub(days_back * day)?;
-        (from >= 2 * day).then_some(())?;
-        let said = go_on(&history.values[..from], day).ok()?;
-        Some((from, said))
-    };
-    let errors = |held_out: Option<(usize, Vec<f64>)>| -> Vec<(usize, f64)> {
-        let (from, said) = held_out.unwrap_or_default();
+    let held_out = |days_back: usize| -> Vec<f64> {
+        let Some(from) = history.values.len().checked_sub(days_back * day) else {
+            return Vec::new();
+        };
+        // A model that cannot be fitted to the days before is not judged by this one.
+        let said = (from >= 2 * day).then(|| go_on(&history.values[..from], day).ok());
+        let said = said.flatten().unwrap_or_default();
         said.iter()
-            .enumerate()
-            .filter(|(step, _)| history.measured[from + step])
-            .map(|(step, said)| (step, history.values[from + step] - said.max(0.0)))
+            .zip(from..)
+            .filter(|(_, index)| history.measured[*index])
+            .map(|(said, index)| history.values[index] - said.max(0.0))
             .collect()
     };
-    let newer = errors(held_out(1));
-    let older = errors(held_out(2));
+    let (newer, older) = (held_out(1), held_out(2));
     let accuracy = (!newer.is_empty() && !older.is_empty()).then(|| {
-        let spreads = Spreads::of(&older, day);
-        let inside = newer
-            .iter()
-            .filter(|(step, error)| spreads.at(*step).holds(*error))
-            .count();
-        let absolute = newer.iter().map(|(_, error)| error.abs()).sum::<f64>();
+        let spread = spread_of(&older);
+        let inside = newer.iter().filter(|error| spread.holds(**error)).count();
+        let absolute = newer.iter().map(|error| error.abs()).sum::<f64>();
         Accuracy {
             mase: absolute / newer.len() as f64 / history.naive_error(),
             coverage: inside as f64 / newer.len() as f64,
         }
     });
-    let mut all = newer;
-    all.extend(older);
-    if all.is_empty() {
+    let mut errors = newer;
+    errors.extend(older);
+    if errors.is_empty() {
         // Too short to hold out a day: how far an hour's values lie from the hour before is all that is known.
         let hour = (day / 24).max(1);
-        all.extend(
-            (hour..history.values.len())
-                .map(|index| (day, history.values[index] - history.values[index - hour])),
-        );
+        let changes = history.values[hour..].iter().zip(&history.values);
+        errors.extend(changes.map(|(now, hour_before)| now - hour_before));
     }
-    let spreads = Spreads::of(&all, day);
-    let forecast = means
-        .into_iter()
-        .enumerate()
-        .map(|(step, mean)| (mean, spreads.at(step)));
+    let spread = spread_of(&errors);
+    let forecast = means.into_iter().map(|mean| (mean, spread));
     Ok(Predicted {
         model: model.to_owned(),
         accuracy,
@@ -176,36 +166,12 @@ fn continued(
     Ok(said.into_iter().map(|value| value * scale).collect())
 }
 
-/// Spreads that grow with the distance: of the first hours' errors near by, of all errors far off.
-struct Spreads {
-    /// Up to this step, in rising order.
-    bands: Vec<(usize, Spread)>,
-}
+/// Held-out days are few and their errors share a direction: so much wider, and alike on both sides, they hold 95 %
+/// of the truth on recorded load, an hour ahead as well as a day.
+const WIDER: f64 = 1.5;
 
-impl Spreads {
-    fn of(errors: &[(usize, f64)], day: usize) -> Self {
-        let band = |share: usize| {
-            let until = day.div_ceil(share);
-            let mut near: Vec<f64> = errors
-                .iter()
-                .filter(|(step, _)| share == 1 || *step < until)
-                .map(|(_, error)| *error)
-                .collect();
-            (near.len() >= 20).then(|| (until, Spread::of(&mut near)))
-        };
-        let mut bands: Vec<_> = [12, 4].into_iter().filter_map(band).collect();
-        let mut all: Vec<f64> = errors.iter().map(|(_, error)| *error).collect();
-        bands.push((usize::MAX, Spread::of(&mut all)));
-        Self { bands }
-    }
-
-    fn at(&self, step: usize) -> Spread {
-        self.bands
-            .iter()
-            .find(|(until, _)| step < *until)
-            .map(|(_, spread)| *spread)
-            .unwrap_or_default()
-    }
+fn spread_of(errors: &[f64]) -> Spread {
+    Spread::symmetric(errors).widened(WIDER)
 }
 
 #[cfg(test)]

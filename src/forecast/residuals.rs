@@ -30,6 +30,12 @@ impl Spread {
         }
     }
 
+    /// The same on both sides, by the size of the errors.
+    pub fn symmetric(errors: &[f64]) -> Self {
+        let both_ways = errors.iter().flat_map(|error| [*error, -error]);
+        Self::of(&mut both_ways.collect::<Vec<f64>>())
+    }
+
     /// The least spread that holds all of these errors.
     pub fn range(errors: impl Iterator<Item = f64>) -> Self {
         errors.fold(Self::default(), |range, error| Self {

@@ -1,7 +1,7 @@
 //! How many points each measured thing takes, and their exact sum.
 
 use super::{Contribution, HealthScore, HealthState};
-use crate::metrics::Metric;
+use crate::{forecast::Outlook, metrics::Metric, units::Timestamp};
 
 /// From which value on each thing counts; limits of CPU, memory, disk and network come with the VM.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +52,33 @@ pub struct ForecastRisk {
     pub crosses_in_seconds: Option<u64>,
     /// 0..=1 that the limit is crossed within the horizon.
     pub probability: f64,
+}
+
+impl ForecastRisk {
+    /// Of the outlooks of one VM, the one that crosses first, else the one that comes nearest to its limit.
+    pub fn nearest(outlooks: &[Outlook], now: Timestamp) -> Option<Self> {
+        let with_limit = outlooks.iter().filter_map(|outlook| {
+            let limit = outlook.limit.filter(|limit| *limit > 0.0)?;
+            Some((outlook, f64::from(outlook.peak) / f64::from(limit)))
+        });
+        let (outlook, peak_of_limit) =
+            with_limit.min_by(|(left, left_peak), (right, right_peak)| {
+                // No crossing sorts after every crossing.
+                let when =
+                    |outlook: &Outlook| outlook.crosses_at.map_or(i64::MAX, Timestamp::as_millis);
+                when(left)
+                    .cmp(&when(right))
+                    .then_with(|| right_peak.total_cmp(left_peak))
+            })?;
+        Some(Self {
+            metric: outlook.metric,
+            peak_of_limit,
+            crosses_in_seconds: outlook
+                .crosses_at
+                .map(|at| u64::try_from(at.secs_since(now)).unwrap_or(0)),
+            probability: outlook.probability.map_or(0.0, f64::from),
+        })
+    }
 }
 
 /// Everything that a score is made of. `None` is unknown and takes no points.
@@ -393,6 +420,43 @@ mod tests {
             assert!(matches!(state, HealthState::Watch | HealthState::Risk));
             assert_eq!(contributions[0].name, "forecast");
         }
+    }
+
+    #[test]
+    fn the_nearest_risk_is_the_first_crossing_else_the_highest_peak() {
+        let outlook = |metric, peak, limit, crosses_at: Option<i64>| Outlook {
+            metric,
+            made_at: Timestamp::default(),
+            peak,
+            peak_upper: peak,
+            peak_at: Timestamp::default(),
+            p95: peak,
+            limit,
+            crosses_at: crosses_at.map(Timestamp::from_secs),
+            probability: Some(0.5),
+        };
+        let quiet = [
+            outlook(Metric::Cpu, 0.5, Some(1.0), None),
+            outlook(Metric::Memory, 0.6, Some(1.0), None),
+            outlook(Metric::Net, 1e9, None, None),
+        ];
+        let now = Timestamp::from_secs(100);
+        let risk = ForecastRisk::nearest(&quiet, now).unwrap();
+        assert_eq!(
+            (risk.metric, risk.crosses_in_seconds),
+            (Metric::Memory, None)
+        );
+        let crossing = [
+            outlook(Metric::Cpu, 1.0, Some(0.5), Some(900)),
+            outlook(Metric::Disk, 1.0, Some(0.9), Some(400)),
+            quiet[1],
+        ];
+        let risk = ForecastRisk::nearest(&crossing, now).unwrap();
+        assert_eq!(
+            (risk.metric, risk.crosses_in_seconds),
+            (Metric::Disk, Some(300))
+        );
+        assert_eq!(ForecastRisk::nearest(&quiet[2..], now), None);
     }
 
     #[test]

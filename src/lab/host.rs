@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use virt::{connect::Connect, error::clear_error_callback};
+use virt::{
+    connect::Connect,
+    error::{ErrorNumber, clear_error_callback},
+};
 
 use super::{
     layout::{Layout, RunAs},
@@ -191,7 +194,13 @@ pub fn ensure_pools(layout: &Layout, host: &str) -> Result<(), Problem> {
                 "<pool type='dir'><name>{name}</name><target><path>{}</path></target></pool>",
                 path.display()
             );
-            let pool = connection.define_storage_pool_xml(&xml, 0)?;
+            // A host that was started again still knows its pools; to define one without its uuid is to make another.
+            let pool = match connection.lookup_storage_pool_by_name(name) {
+                Err(error) if error.code().is(ErrorNumber::NoStoragePool) => {
+                    connection.define_storage_pool_xml(&xml, 0)?
+                }
+                found => found?,
+            };
             if !pool.is_active()? {
                 pool.create(0)?;
             }

@@ -8,8 +8,8 @@ use std::{
     os::unix::net::UnixStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{Condvar, Mutex, mpsc},
     sync::{Arc, PoisonError},
+    sync::{Condvar, Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -103,7 +103,10 @@ impl Balancer {
                 return Ok(Some(balancer));
             }
             if balancer.process.try_wait()?.is_some() {
-                eprint!("{}", fs::read_to_string(balancer.folder.path().join("log"))?);
+                eprint!(
+                    "{}",
+                    fs::read_to_string(balancer.folder.path().join("log"))?
+                );
                 return Ok(None);
             }
             assert!(Instant::now() < end, "HAProxy opened no socket");
@@ -177,7 +180,7 @@ fn configuration(folder: &TempDir, ports: &BTreeMap<&str, u16>) -> String {
     let [fe, fe_two, primary, other, shadow] =
         ["fe", "fe_two", "primary", "other", "shadow"].map(|name| ports[name]);
     format!(
-        r#"global
+        "global
   stats socket {folder}/admin.sock mode 600 level admin
   stats socket {folder}/operator.sock mode 600 level operator
   maxconn 500
@@ -223,7 +226,7 @@ frontend stand_in_shadow
   bind 127.0.0.1:{shadow}
   http-request return status 500 content-type text/plain string failed if {{ path_beg /err }}
   http-request return status 200 content-type text/plain string shadow
-"#
+"
     )
 }
 
@@ -244,10 +247,7 @@ fn client_load(port: u16, path: &str, requests: usize) -> Tally {
 }
 
 /// One request; gives the connection back where it goes on.
-fn ask(
-    mut stream: BufReader<TcpStream>,
-    path: &str,
-) -> (String, Option<BufReader<TcpStream>>) {
+fn ask(mut stream: BufReader<TcpStream>, path: &str) -> (String, Option<BufReader<TcpStream>>) {
     stream
         .get_mut()
         .write_all(format!("GET {path} HTTP/1.1\r\nHost: shop\r\n\r\n").as_bytes())
@@ -330,7 +330,6 @@ fn answer(stream: &TcpStream, tell: &mpsc::Sender<()>, gate: &(Mutex<bool>, Cond
         let open = open.lock().unwrap_or_else(PoisonError::into_inner);
         drop(told.wait_while(open, |open| !*open));
     }
-    let _ = (&*stream).write_all(
-        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nheld",
-    );
+    let _ = (&*stream)
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nheld");
 }

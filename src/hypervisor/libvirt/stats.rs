@@ -5,7 +5,7 @@
 //! NOWAIT alone would hang as well. The hung call returns once the VM answers or dies: that ends the quarantine.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -44,6 +44,8 @@ pub struct DiskSizes {
 pub struct Latest {
     /// By VM uuid and disk target.
     pub disks: HashMap<(String, String), DiskSizes>,
+    /// The uuids of VMs that did not answer.
+    pub hung: HashSet<String>,
     /// 0..=1 of the time in which VMs waited for a CPU.
     pub contention: Option<f64>,
     steal: HashMap<VmId, Reading>,
@@ -139,9 +141,11 @@ impl Stats {
             ..Readings::default()
         };
         let mut latest = lock(&self.latest);
+        latest.hung.clear();
         for record in records {
             let vm = VmId::of(source, &record.uuid);
             if stuck && !answered(record) {
+                latest.hung.insert(record.uuid.clone());
                 found.hung.push(vm);
                 continue;
             }

@@ -30,11 +30,28 @@ pub const SPOOL: &str = "spool";
 
 /// The volume at `path`; `None` where no active pool holds it.
 pub fn describe_by_path(link: &Link, path: &str) -> Result<Option<VolumeInfo>, PlatformError> {
-    if path.is_empty() {
+    let Some((directory, _)) = path.rsplit_once('/') else {
+        return Ok(None);
+    };
+    if let Some(volume) = find_by_path(link, path)? {
+        return describe(link, &volume).map(Some);
+    }
+    // A pool knows only what lay in its directory when it was last looked at.
+    let Ok(pool) = link.connect.lookup_storage_pool_by_target_path(directory) else {
+        return Ok(None);
+    };
+    if !pool.is_active().map_err(link.during("look for a volume"))? {
         return Ok(None);
     }
+    refresh(link, &pool)?;
+    find_by_path(link, path)?
+        .map(|volume| describe(link, &volume))
+        .transpose()
+}
+
+fn find_by_path(link: &Link, path: &str) -> Result<Option<StorageVol>, PlatformError> {
     match link.connect.lookup_storage_vol_by_path(path) {
-        Ok(volume) => describe(link, &volume).map(Some),
+        Ok(volume) => Ok(Some(volume)),
         Err(error)
             if error.code().is(ErrorNumber::NoStorageVolume)
                 || error.code().is(ErrorNumber::NoSupport) =>

@@ -1,0 +1,470 @@
+//! The frame loop: takes the newest snapshot, draws it, sends what was asked.
+
+use std::sync::Arc;
+
+use eframe::egui::{self, Context, Rect, Theme, ThemePreference, Ui, UiBuilder, pos2};
+use jiff::tz::TimeZone;
+
+use super::{
+    action::{self, Action},
+    details::Details,
+    facts::Facts,
+    find::Find,
+    format::Clock,
+    keys,
+    notices::{Asked, Notices},
+    pass::{Go, Pass, Range, Screen},
+    shell::{self, Foot, Top},
+    theme,
+    views::{
+        fleet::FleetView, now::NowView, shadows::ShadowsView, sources::SourcesView,
+        timeline::TimelineView, vm::VmPage,
+    },
+    widgets::{chart::Lines, status::Tone},
+    window::{ThemeChoice, UiOptions},
+};
+use crate::{
+    engine::{
+        command::{Answer, Command, Reply},
+        handle::Handle,
+        snapshot::{OperationState, Snapshot},
+    },
+    problem::Problem,
+    shadow::ProposalState,
+    units::VmId,
+};
+
+/// A snapshot this old says that the engine hangs.
+const SILENT_SECONDS: f64 = 90.0;
+
+pub struct App {
+    handle: Handle,
+    by: String,
+    zone: TimeZone,
+    /// `None` until one was chosen: then where the first thing to do is.
+    screen: Option<Screen>,
+    /// The VM whose page is open, over the screen that it was opened from.
+    page: Option<VmPage>,
+    range: Range,
+    facts: Facts,
+    details: Details,
+    lines: Lines,
+    asked: Asked,
+    notices: Notices,
+    find: Find,
+    keys_open: bool,
+    now_view: NowView,
+    fleet: FleetView,
+    shadows: ShadowsView,
+    timeline: TimelineView,
+    sources: SourcesView,
+    /// The newest snapshot's version and when it came, by the window's own clock.
+    heard: (u64, f64),
+    newest_sample: Option<i64>,
+    sampled_of: Option<Arc<Vec<crate::engine::snapshot::VmView>>>,
+}
+
+impl App {
+    pub fn new(ctx: &Context, handle: Handle, options: UiOptions) -> Self {
+        theme::install(ctx);
+        ctx.set_theme(match options.theme {
+            ThemeChoice::Dark => ThemePreference::Dark,
+            ThemeChoice::Light => ThemePreference::Light,
+            ThemeChoice::System => ThemePreference::System,
+        });
+        Self {
+            handle,
+            by: options.by,
+            zone: options.zone,
+            screen: None,
+            page: None,
+            range: Range::default(),
+            facts: Facts::default(),
+            details: Details::default(),
+            lines: Lines::default(),
+            asked: Asked::default(),
+            notices: Notices::default(),
+            find: Find::default(),
+            keys_open: false,
+            now_view: NowView::default(),
+            fleet: FleetView::default(),
+            shadows: ShadowsView::default(),
+            timeline: TimelineView::default(),
+            sources: SourcesView::default(),
+            heard: (0, 0.0),
+            newest_sample: None,
+            sampled_of: None,
+        }
+    }
+
+    /// Draws one frame.
+    pub fn frame(&mut self, ui: &mut Ui) {
+        let now = self.handle.snapshot();
+        let ctx = ui.ctx().clone();
+        let time = ctx.input(|input| input.time);
+        if self.heard.0 != now.version || time < self.heard.1 {
+            self.heard = (now.version, time);
+        }
+        self.facts.update(&now);
+        self.sample_age(&now);
+        let clock = Clock {
+            zone: self.zone.clone(),
+            now: now.at,
+        };
+        for (command, reply) in self.asked.poll() {
+            self.answered(&command, &reply, &now, time);
+        }
+        let modal = self.keys_open || self.find.is_open();
+        let pressed = action::pressed(&ctx);
+        let mut out = Vec::new();
+        let mut go = Vec::new();
+        if !modal {
+            self.global_keys(&pressed, &now, &mut out, &ctx, &mut go);
+        }
+        let keys: &[Action] = if modal { &[] } else { &pressed };
+        self.paint(ui, &now, &clock, keys, &mut out, &mut go);
+        self.find.ui(&ctx, &now, &self.facts, &clock, &mut go);
+        keys::overlay(&ctx, &mut self.keys_open);
+        self.notices.toasts(&ctx);
+        for wish in go {
+            self.go(wish);
+        }
+        for command in self.details.take_wanted().into_iter().chain(out) {
+            self.asked.send(&self.handle, command);
+        }
+        if self.asked.waits() {
+            ctx.request_repaint_after_secs(0.03);
+        } else {
+            // The clock and the watch over a silent engine need no more than this.
+            ctx.request_repaint_after_secs(30.0);
+        }
+    }
+
+    /// The age of the newest sample, looked for only in a new set of VMs.
+    fn sample_age(&mut self, now: &Arc<Snapshot>) {
+        let same = self
+            .sampled_of
+            .as_ref()
+            .is_some_and(|vms| Arc::ptr_eq(vms, &now.vms));
+        if !same {
+            self.sampled_of = Some(Arc::clone(&now.vms));
+            self.newest_sample = now
+                .vms
+                .iter()
+                .filter_map(|view| view.sampled_at)
+                .max()
+                .map(crate::units::Timestamp::as_millis);
+        }
+    }
+
+    fn global_keys(
+        &mut self,
+        pressed: &[Action],
+        now: &Arc<Snapshot>,
+        out: &mut Vec<Command>,
+        ctx: &Context,
+        go: &mut Vec<Go>,
+    ) {
+        for action in pressed {
+            match action {
+                Action::Find => self.find.open(),
+                Action::Keys => self.keys_open = true,
+                Action::Theme => toggle_theme(ctx),
+                Action::Undo => {
+                    let running = now.operations.iter().find(|operation| {
+                        matches!(
+                            operation.state,
+                            OperationState::Running | OperationState::Waiting
+                        ) && !operation.undoing
+                    });
+                    if let Some(operation) = running {
+                        out.push(Command::OperationCancel {
+                            operation: operation.id.clone(),
+                            by: self.by.clone(),
+                        });
+                    }
+                }
+                Action::Freeze => out.push(Command::Freeze {
+                    frozen: !now.frozen,
+                    by: self.by.clone(),
+                }),
+                Action::Close if self.page.is_some() => go.push(Go::Back),
+                _ => {
+                    if let Some(screen) = Screen::ALL
+                        .into_iter()
+                        .find(|screen| screen.action() == *action)
+                    {
+                        go.push(Go::To(screen));
+                    }
+                }
+            }
+        }
+    }
+
+    fn paint(
+        &mut self,
+        ui: &mut Ui,
+        now: &Arc<Snapshot>,
+        clock: &Clock,
+        keys: &[Action],
+        out: &mut Vec<Command>,
+        go: &mut Vec<Go>,
+    ) {
+        let whole = ui.max_rect();
+        ui.painter().rect_filled(whole, 0, theme::of(ui).bg);
+        let top = Rect::from_min_max(whole.min, pos2(whole.right(), whole.top() + shell::TOP));
+        let foot = Rect::from_min_max(pos2(whole.left(), whole.bottom() - shell::FOOT), whole.max);
+        let nav = Rect::from_min_max(
+            top.left_bottom(),
+            pos2(whole.left() + shell::NAV, foot.top()),
+        );
+        let mut body = Rect::from_min_max(nav.right_top(), foot.right_top());
+        let first_run = now.sources.is_empty() && !now.demo;
+        let screen = self.screen.unwrap_or(if first_run {
+            Screen::Sources
+        } else {
+            Screen::Now
+        });
+        part(ui, "top", top, |ui| {
+            self.top(ui, top, now, clock, screen, first_run);
+        });
+        let decisions = now
+            .proposals
+            .iter()
+            .filter(|proposal| proposal.state == ProposalState::Open)
+            .count();
+        part(ui, "nav", nav, |ui| {
+            if let Some(screen) = shell::nav(ui, nav, screen, decisions) {
+                go.push(Go::To(screen));
+            }
+        });
+        let alive = self.handle.alive();
+        let silent = ui.input(|input| input.time) - self.heard.1 > SILENT_SECONDS;
+        let blocked = self.banners(ui, &mut body, now, alive, silent, out);
+        part(ui, "foot", foot, |ui| {
+            let foot_view = Foot {
+                now,
+                clock,
+                alive,
+                reporting: self.facts.reporting,
+                newest_sample: self
+                    .newest_sample
+                    .map(|at| (now.at.as_millis() - at).max(0) / 1000),
+            };
+            if foot_view.ui(ui, foot) {
+                self.keys_open = true;
+            }
+        });
+        let mut pass = Pass {
+            now,
+            facts: &self.facts,
+            clock,
+            range: self.range,
+            by: &self.by,
+            keys,
+            blocked: blocked.as_deref(),
+            details: &mut self.details,
+            lines: &mut self.lines,
+            out,
+            go,
+        };
+        let name = format!("{screen:?}");
+        part(ui, &name, body, |ui| {
+            if let Some(page) = &mut self.page {
+                page.ui(ui, body, &mut pass);
+                return;
+            }
+            match screen {
+                Screen::Now => self.now_view.ui(ui, body, &mut pass),
+                Screen::Fleet => self.fleet.ui(ui, body, &mut pass),
+                Screen::Shadows => self.shadows.ui(ui, body, &mut pass),
+                Screen::Timeline => self.timeline.ui(ui, body, &mut pass),
+                Screen::Sources => self.sources.ui(ui, body, &mut pass),
+            }
+        });
+    }
+
+    fn top(
+        &mut self,
+        ui: &mut Ui,
+        rect: Rect,
+        now: &Arc<Snapshot>,
+        clock: &Clock,
+        screen: Screen,
+        first_run: bool,
+    ) {
+        let title = if self.page.is_some() {
+            "VM"
+        } else {
+            screen.action().text()
+        };
+        let bar = Top {
+            now,
+            clock,
+            title,
+            range: (!first_run).then_some(self.range),
+            attached: false,
+        };
+        let (pressed, bell) = bar.ui(ui, rect);
+        self.notices.bell(ui, bell, clock);
+        if pressed.find {
+            self.find.open();
+        }
+        if pressed.theme {
+            toggle_theme(ui.ctx());
+        }
+        if let Some(range) = pressed.range {
+            self.range = range;
+        }
+    }
+
+    /// Banners take their room off the body. Returns why nothing can be decided, where that is so.
+    fn banners(
+        &mut self,
+        ui: &mut Ui,
+        body: &mut Rect,
+        now: &Arc<Snapshot>,
+        alive: bool,
+        silent: bool,
+        out: &mut Vec<Command>,
+    ) -> Option<String> {
+        let mut room = |ui: &mut Ui, name: &str, tone, what: &str, effect: &str| {
+            let rect = Rect::from_min_max(body.min, pos2(body.right(), body.top() + 38.0));
+            body.min.y = rect.bottom();
+            part(ui, name, rect, |ui| {
+                shell::banner(ui, rect, tone, what, effect);
+            });
+            rect
+        };
+        let mut blocked = None;
+        if !alive {
+            room(
+                ui,
+                "lost",
+                Tone::Critical,
+                "The engine has stopped.",
+                "What is shown is the last that was known. Start Shadowcast again: what had begun is resumed or undone.",
+            );
+            blocked = Some("The engine has stopped.".to_owned());
+        } else if silent {
+            room(
+                ui,
+                "silent",
+                Tone::Risk,
+                "The engine is silent.",
+                "Nothing new has come for over a minute.",
+            );
+        }
+        if now.frozen {
+            let rect = room(
+                ui,
+                "frozen",
+                Tone::Watch,
+                "Automation is frozen.",
+                "Replication cycles and new operations wait; a breached gate still returns traffic to the original.",
+            );
+            part(ui, "thaw", rect, |ui| {
+                let spot = Rect::from_min_max(
+                    pos2(rect.right() - 130.0, rect.top() + 5.0),
+                    pos2(rect.right() - 20.0, rect.bottom() - 6.0),
+                );
+                let thaw = super::widgets::button::Button::new(
+                    "Let it go on",
+                    super::widgets::button::Look::Secondary,
+                );
+                if thaw.put(ui, spot).clicked() {
+                    out.push(Command::Freeze {
+                        frozen: false,
+                        by: self.by.clone(),
+                    });
+                }
+            });
+            blocked.get_or_insert_with(|| "Automation is frozen.".to_owned());
+        }
+        blocked
+    }
+
+    fn answered(&mut self, command: &Command, reply: &Reply, now: &Arc<Snapshot>, time: f64) {
+        if self.details.answered(command, reply) {
+            return;
+        }
+        self.now_view.answered(command, reply);
+        self.shadows.answered(command, reply);
+        self.sources.answered(command, reply);
+        self.notices.answered(command, reply, now.at, time);
+        match (command, reply) {
+            (Command::ShadowPropose { .. }, Ok(Answer::Proposal { proposal })) => {
+                self.go(Go::Proposal(proposal.id.clone()));
+            }
+            (
+                Command::ShadowRetire { .. } | Command::TrafficSet { .. },
+                Ok(Answer::Proposal { proposal }),
+            ) => self.go(Go::Proposal(proposal.id.clone())),
+            _ => {}
+        }
+    }
+
+    /// Says a problem that arose outside of any command.
+    pub fn report(&mut self, problem: &Problem, time: f64) {
+        let at = self.handle.snapshot().at;
+        self.notices.bad(problem, at, time);
+    }
+
+    fn go(&mut self, wish: Go) {
+        match wish {
+            Go::To(screen) => {
+                self.screen = Some(screen);
+                self.page = None;
+            }
+            Go::OpenVm(vm) => self.page = Some(VmPage::new(vm)),
+            Go::Back => self.page = None,
+            Go::SelectVm(vm) => self.select(vm),
+            Go::Proposal(proposal) => {
+                self.screen = Some(Screen::Now);
+                self.page = None;
+                self.now_view.select(proposal);
+            }
+            Go::Operation(operation) => {
+                self.screen = Some(Screen::Timeline);
+                self.page = None;
+                self.timeline.select(operation);
+            }
+            Go::Shadow(shadow) => {
+                self.screen = Some(Screen::Shadows);
+                self.page = None;
+                self.shadows.select(shadow);
+            }
+        }
+    }
+
+    fn select(&mut self, vm: VmId) {
+        self.screen = Some(Screen::Fleet);
+        self.page = None;
+        self.fleet.select(vm);
+    }
+}
+
+impl eframe::App for App {
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        self.frame(ui);
+    }
+
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        visuals.panel_fill.to_normalized_gamma_f32()
+    }
+}
+
+/// A part of the window with ids of its own, cut at its edges.
+pub fn part(ui: &mut Ui, name: &str, rect: Rect, add: impl FnOnce(&mut Ui)) {
+    let mut child = ui.new_child(UiBuilder::new().id_salt(name.to_owned()).max_rect(rect));
+    child.set_clip_rect(rect.intersect(ui.clip_rect()));
+    add(&mut child);
+}
+
+fn toggle_theme(ctx: &Context) {
+    let next = match ctx.theme() {
+        Theme::Dark => ThemePreference::Light,
+        Theme::Light => ThemePreference::Dark,
+    };
+    ctx.set_theme(next);
+}

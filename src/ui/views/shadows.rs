@@ -1,0 +1,15 @@
+use crate::{
+    engine::command::{Command, Reply},
+    ui::pass::Pass,
+    units::*,
+};
+use eframe::egui::{Rect, Ui};
+#[derive(Default)]
+pub struct ShadowsView;
+impl ShadowsView {
+    pub fn ui(&mut self, _ui: &mut Ui, _body: Rect, _pass: &mut Pass<'_>) {}
+    pub fn answered(&mut self, _c: &Command, _r: &Reply) {}
+}
+impl ShadowsView {
+    pub fn select(&mut self, _v: ShadowId) {}
+}

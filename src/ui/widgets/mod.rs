@@ -1,0 +1,12 @@
+//! The parts that screens are made of. Each paints itself to the pixel and says what it is to assistive technology.
+
+pub mod bars;
+pub mod button;
+pub mod chart;
+pub mod heatmap;
+pub mod plot;
+pub mod spark;
+pub mod split;
+pub mod status;
+pub mod steps;
+pub mod text;
