@@ -28,9 +28,22 @@ const MAY_DO_IO: &[&str] = &[
 
 /// What the pure files never name.
 const WORLD: &[&str] = &[
-    "tokio::", "reqwest::", "rusqlite::", "virt::", "virt_sys::", "egui::", "std::fs", "std::net",
-    "std::process", "std::thread", "SystemTime", "Instant::now", "jiff::Timestamp::now",
-    "Uuid::new_v4", "fastrand::u", "fastrand::Rng::new",
+    "tokio::",
+    "reqwest::",
+    "rusqlite::",
+    "virt::",
+    "virt_sys::",
+    "egui::",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "SystemTime",
+    "Instant::now",
+    "jiff::Timestamp::now",
+    "Uuid::new_v4",
+    "fastrand::u",
+    "fastrand::Rng::new",
 ];
 
 struct Source {
@@ -51,8 +64,15 @@ fn sources() -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let path = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
-                found.push(Source { path, code: code_of(&text) });
+                let path = path
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
+                found.push(Source {
+                    path,
+                    code: code_of(&text),
+                });
             }
         }
     }
@@ -75,7 +95,10 @@ fn is_test_file(path: &str) -> bool {
 
 /// The modules in the order of `lib.rs`.
 fn reading_order(sources: &[Source]) -> Vec<String> {
-    let lib = sources.iter().find(|source| source.path == "lib.rs").unwrap();
+    let lib = sources
+        .iter()
+        .find(|source| source.path == "lib.rs")
+        .unwrap();
     lib.code
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub mod ")?.strip_suffix(';'))
@@ -103,12 +126,23 @@ fn imports(code: &str) -> Vec<String> {
             }
             found.push(word);
         } else {
-            found.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+            found.push(
+                rest.chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect(),
+            );
         }
     }
     found
         .into_iter()
-        .map(|word| word.trim().split("::").next().unwrap_or_default().trim().to_owned())
+        .map(|word| {
+            word.trim()
+                .split("::")
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        })
         .filter(|word| !word.is_empty())
         .collect()
 }
@@ -124,7 +158,9 @@ fn a_module_imports_only_modules_before_it() {
             continue;
         }
         let own = source.path.split(['/', '.']).next().unwrap_or_default();
-        let Some(own_place) = place(own) else { continue };
+        let Some(own_place) = place(own) else {
+            continue;
+        };
         for import in imports(&source.code) {
             if place(&import).is_some_and(|imported| imported > own_place) {
                 wrong.push(format!("{} imports {import}", source.path));
@@ -142,9 +178,14 @@ fn faces_never_name_a_platform_or_the_store() {
         let behind_the_seam = imports(&source.code)
             .into_iter()
             .any(|import| import == "store")
-            || ["dyn Hypervisor", "dyn Observe", "hypervisor::connect", "libvirt::connect"]
-                .iter()
-                .any(|name| source.code.contains(name));
+            || [
+                "dyn Hypervisor",
+                "dyn Observe",
+                "hypervisor::connect",
+                "libvirt::connect",
+            ]
+            .iter()
+            .any(|name| source.code.contains(name));
         if face && behind_the_seam && !is_test_file(&source.path) {
             wrong.push(source.path);
         }
@@ -156,7 +197,8 @@ fn faces_never_name_a_platform_or_the_store() {
 fn pure_files_do_not_touch_the_world() {
     let mut wrong = Vec::new();
     for source in sources() {
-        if is_test_file(&source.path) || MAY_DO_IO.iter().any(|room| source.path.starts_with(room)) {
+        if is_test_file(&source.path) || MAY_DO_IO.iter().any(|room| source.path.starts_with(room))
+        {
             continue;
         }
         for name in WORLD {
