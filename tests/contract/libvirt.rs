@@ -179,9 +179,10 @@ fn real_hosts_keep_the_contract() {
         a_shadow_is_defined_started_stopped_and_removed_each_twice,
         a_running_shadow_keeps_its_overlays,
         a_shadow_without_its_layer_is_not_defined,
-        a_volume_that_we_did_not_make_stays,
         a_vm_that_we_did_not_make_is_left_alone,
         the_shadow_of_another_engine_is_left_alone,
         what_does_not_exist_is_not_found,
+        // Last: the strangers' volumes stay in the lab.
+        a_volume_that_we_did_not_make_stays,
     );
 }
