@@ -1,5 +1,9 @@
 //! One suite of behaviours for every platform: what the engine relies on holds on the simulated one and on real ones.
 
+mod support;
+
+#[path = "contract/libvirt.rs"]
+mod libvirt;
 #[path = "contract/simulated.rs"]
 mod simulated;
 #[path = "contract/suite.rs"]

@@ -199,7 +199,7 @@ fn a_restarted_daemon_is_found_again(bench: &Bench) {
     );
 }
 
-/// A file system of a few MiB, unmounted when it goes out of scope.
+/// A file system of one MiB, unmounted when it goes out of scope.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -207,7 +207,7 @@ impl SmallDisk {
         use std::os::unix::fs::MetadataExt;
         let like = fs::metadata(like).unwrap();
         fs::create_dir(&at).unwrap();
-        let options = format!("size=3m,uid={},gid={},mode=700", like.uid(), like.gid());
+        let options = format!("size=1m,uid={},gid={},mode=700", like.uid(), like.gid());
         let status = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
             .arg(&at)

@@ -41,10 +41,9 @@ pub fn begin(
     spec: &IncrementSpec,
     spool: &Spool,
 ) -> Result<Timestamp, PlatformError> {
-    let (backup, checkpoint) = (backup_xml(spec, spool), checkpoint_xml(spec));
     let start = || {
         let at = now();
-        raw::backup_begin(domain, &backup, &checkpoint)
+        raw::backup_begin(domain, &backup_xml(spec, spool), &checkpoint_xml(spec, at))
             .map(|()| at)
             .map_err(|error| not_begun(link, spec, &error))
     };
@@ -72,7 +71,8 @@ fn backup_xml(spec: &IncrementSpec, spool: &Spool) -> String {
         .to_xml()
 }
 
-fn checkpoint_xml(spec: &IncrementSpec) -> String {
+/// The time goes along: libvirt's own is the host's clock in whole seconds.
+fn checkpoint_xml(spec: &IncrementSpec, at: Timestamp) -> String {
     let disks = spec.disks.iter().map(|disk| {
         Element::new("disk")
             .attribute("name", &disk.target)
@@ -80,6 +80,7 @@ fn checkpoint_xml(spec: &IncrementSpec) -> String {
     });
     Element::new("domaincheckpoint")
         .with(Element::new("name").text(&spec.checkpoint))
+        .with(Element::new("description").text(&at.as_millis().to_string()))
         .with(Element::new("disks").with_all(disks))
         .to_xml()
 }

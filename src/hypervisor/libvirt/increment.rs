@@ -183,11 +183,11 @@ fn complete(
         .xml(false)
         .map_err(link.during("read the checkpoint"))?;
     let document = domain_xml::parse("a checkpoint", &xml)?;
-    let seconds = domain_xml::number(domain_xml::child_text(
+    let millis = domain_xml::number(domain_xml::child_text(
         document.root_element(),
-        "creationTime",
+        "description",
     ));
-    Ok(seconds.map(|seconds| Timestamp::from_secs(seconds as i64)))
+    Ok(millis.map(|millis| Timestamp(millis as i64)))
 }
 
 /// Everything that would make the job fail or disturb somebody, before anything is changed.

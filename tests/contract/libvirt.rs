@@ -1,0 +1,188 @@
+//! The suite on real libvirt hosts. One test for all behaviours: a lab for each would take longer than they do.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use shadowcast::{
+    hypervisor::{Hypervisor, connect},
+    replication::IncrementSpec,
+    units::{PoolId, SourceName, Timestamp, VmId},
+};
+use virt::{connect::Connect, domain::Domain, storage_vol::StorageVol};
+
+use crate::{
+    suite::{self, Harness, us},
+    support::{Lab, await_that, get},
+};
+
+const GUEST: &str = "shop-1";
+const STORAGE: &str = "shadow";
+const A_WHILE: Duration = Duration::from_mins(2);
+
+struct Real {
+    lab: Lab,
+    source: Arc<dyn Hypervisor>,
+    target: Arc<dyn Hypervisor>,
+    vm: VmId,
+    disks: Vec<(String, PathBuf)>,
+}
+
+impl Real {
+    fn start(test: &str) -> Option<Self> {
+        let lab = Lab::start(test)?;
+        let open =
+            |host: &str| connect(&SourceName::from(host), lab.uri(host), &us().engine).unwrap();
+        let (source, target) = (open("primary"), open("secondary"));
+        let vms = source.inventory().unwrap().vms;
+        let vm = vms.into_iter().find(|vm| vm.name == GUEST).unwrap();
+        let disks = vm.disks.iter();
+        Some(Self {
+            disks: disks
+                .map(|disk| (disk.target.clone(), PathBuf::from(&disk.path)))
+                .collect(),
+            vm: vm.id,
+            lab,
+            source,
+            target,
+        })
+    }
+
+    fn on(&self, host: &str) -> Connect {
+        Connect::open(Some(self.lab.uri(host))).unwrap()
+    }
+
+    fn domain(&self) -> Domain {
+        let connect = self.on("primary");
+        connect
+            .lookup_domain_by_uuid_string(self.vm.uuid())
+            .unwrap()
+    }
+
+    /// The last file that the guest has written and checksummed.
+    fn last_written(&self) -> String {
+        let url = format!("{}/cgi-bin/who", self.lab.guest_url(GUEST));
+        let body = get(&url).body;
+        let last = body
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("last="));
+        last.unwrap_or_else(|| panic!("{body}")).to_owned()
+    }
+}
+
+impl Harness for Real {
+    fn source(&self) -> &dyn Hypervisor {
+        &*self.source
+    }
+
+    fn target(&self) -> &dyn Hypervisor {
+        &*self.target
+    }
+
+    fn vm(&self) -> VmId {
+        self.vm.clone()
+    }
+
+    fn place(&self) -> (PoolId, String) {
+        (PoolId::from("secondary/secondary"), STORAGE.to_owned())
+    }
+
+    fn let_it_write(&self) {
+        let before = self.last_written();
+        await_that("the guest writes", A_WHILE, || {
+            (self.last_written() != before).then_some(())
+        });
+    }
+
+    fn hold(&self) {
+        self.domain().suspend().unwrap();
+    }
+
+    fn release(&self) {
+        self.domain().resume().unwrap();
+    }
+
+    fn holds(&self, spec: &IncrementSpec, _taken_at: Timestamp) -> bool {
+        spec.disks.iter().all(|disk| {
+            let (_, primary) = self
+                .disks
+                .iter()
+                .find(|(target, _)| *target == disk.target)
+                .unwrap();
+            let layers = self.lab.dir.join("secondary").join(STORAGE);
+            identical(primary, &layers.join(&disk.layer_volume))
+        })
+    }
+
+    fn plant_volume(&self, name: &str) {
+        let connect = self.on("secondary");
+        let pool = connect.lookup_storage_pool_by_name(STORAGE).unwrap();
+        let xml = format!(
+            "<volume><name>{name}</name><capacity>4096</capacity><target><format type='raw'/></target></volume>"
+        );
+        StorageVol::create_xml(&pool, &xml, 0).unwrap();
+    }
+
+    fn has_volume(&self, name: &str) -> bool {
+        let connect = self.on("secondary");
+        let pool = connect.lookup_storage_pool_by_name(STORAGE).unwrap();
+        pool.lookup_storage_vol_by_name(name).is_ok()
+    }
+
+    fn foreign_vm(&self) -> (String, String) {
+        let (name, uuid) = ("theirs", "0ddba11e-0000-4000-8000-000000000001");
+        let xml = format!(
+            "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory>
+             <os><type arch='x86_64'>hvm</type></os></domain>"
+        );
+        self.on("secondary").define_domain_xml(&xml).unwrap();
+        (name.to_owned(), uuid.to_owned())
+    }
+}
+
+fn identical(a: &Path, b: &Path) -> bool {
+    let output = Command::new("qemu-img")
+        .args(["compare", "-U", "-f", "qcow2", "-F", "qcow2"])
+        .args([a, b])
+        .output()
+        .unwrap();
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    output.status.success()
+}
+
+macro_rules! each {
+    ($harness:expr; $($behaviour:ident),* $(,)?) => {
+        $(eprintln!("{}", stringify!($behaviour));
+        suite::$behaviour($harness);)*
+    };
+}
+
+#[test]
+fn real_hosts_keep_the_contract() {
+    let Some(real) = Real::start("real_hosts_keep_the_contract") else {
+        return;
+    };
+    each!(&real;
+        the_inventory_has_the_vm_with_its_disks,
+        counters_grow_between_two_samples,
+        a_full_copy_and_two_increments_hold_what_the_disk_held,
+        a_finished_increment_leaves_one_checkpoint_and_no_spool,
+        an_abandoned_increment_leaves_nothing_and_loses_nothing,
+        a_cycle_done_twice_is_a_cycle_done_once,
+        a_complete_spool_is_kept_for_whoever_resumes,
+        a_cancelled_copy_says_so_and_can_be_cleared,
+        a_stream_that_breaks_off_makes_no_layer_and_can_be_shipped_again,
+        a_flattened_chain_needs_nothing_under_it,
+        a_shadow_is_defined_started_stopped_and_removed_each_twice,
+        a_running_shadow_keeps_its_overlays,
+        a_shadow_without_its_layer_is_not_defined,
+        a_vm_that_we_did_not_make_is_left_alone,
+        the_shadow_of_another_engine_is_left_alone,
+        what_does_not_exist_is_not_found,
+        // Last: the strangers' volumes stay in the lab.
+        a_volume_that_we_did_not_make_stays,
+    );
+}
