@@ -170,13 +170,30 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            let text = String::deserialize(deserializer)?;
-            Self::parse(&text)
-                .ok_or_else(|| serde::de::Error::custom(format!("not an RFC 3339 time: {text}")))
-        } else {
-            i64::deserialize(deserializer).map(Self)
-        }
+        // Inside a tagged enum serde no longer knows which of the two forms was written: take either.
+        deserializer.deserialize_any(TimestampVisitor)
+    }
+}
+
+struct TimestampVisitor;
+
+impl serde::de::Visitor<'_> for TimestampVisitor {
+    type Value = Timestamp;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an RFC 3339 time or milliseconds since 1970")
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, millis: i64) -> Result<Timestamp, E> {
+        Ok(Timestamp(millis))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, millis: u64) -> Result<Timestamp, E> {
+        i64::try_from(millis).map(Timestamp).map_err(E::custom)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
+        Timestamp::parse(text).ok_or_else(|| E::custom(format!("not an RFC 3339 time: {text}")))
     }
 }
 
@@ -221,6 +238,22 @@ mod tests {
         assert!(json.starts_with("\"2026-"), "{json}");
         let wire = rmp_serde::to_vec(&at).unwrap();
         assert_eq!(rmp_serde::from_slice::<Timestamp>(&wire).unwrap(), at);
+    }
+
+    #[test]
+    fn a_time_inside_a_tagged_enum_survives_both_forms() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind")]
+        enum Tagged {
+            Until { at: Timestamp },
+        }
+        let value = Tagged::Until {
+            at: Timestamp::from_secs(1_795_357_928),
+        };
+        let wire = rmp_serde::to_vec_named(&value).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Tagged>(&wire).unwrap(), value);
+        let json = serde_json::to_string(&value).unwrap();
+        assert_eq!(serde_json::from_str::<Tagged>(&json).unwrap(), value);
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::VmDetail;
+pub use crate::telemetry::ImportedSeries;
 use crate::{
     hypervisor::Examination,
-    inventory::{Role, ServiceKind, ServiceMember},
+    inventory::{Role, ServiceKind},
     metrics::{Metric, Series},
     operation::JournalRow,
     problem::Problem,
@@ -136,14 +137,6 @@ pub enum Command {
     },
     /// Waits until every source has been read once and proposals stand; for verbs without a running engine.
     Settle,
-}
-
-/// One VM's values of one metric, as `history import` brings them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ImportedSeries {
-    pub vm: String,
-    pub metric: Metric,
-    pub series: Series,
 }
 
 /// What a command came to.

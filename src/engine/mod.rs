@@ -8,8 +8,15 @@
 
 use std::path::PathBuf;
 
+pub mod collect;
 pub mod command;
+pub mod core;
 pub mod handle;
+pub mod librarian;
+pub mod perform;
+pub mod remote;
+pub mod shell;
+pub mod simulate;
 pub mod snapshot;
 pub mod thread;
 

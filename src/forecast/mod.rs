@@ -1,4 +1,13 @@
 //! What a series will do next, how sure that is, and when it crosses its limit.
+//!
+//! ```text
+//!  Series ─▶ history (gaps filled, days that count) ─▶ Select | DayNaive | Mstl ─▶ Predicted
+//!                                                                                    │ assemble(limit)
+//!                                                    Outlook, spark ◀── outlook ── Forecast
+//! ```
+//!
+//! No model ever answers a value that is negative, infinite or not a number, and none answers at all from less than
+//! [`MIN_HISTORY_SECONDS`] or from a last day that was mostly not measured.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,6 +15,24 @@ use crate::{
     metrics::{Metric, Series},
     units::{Timestamp, VmId},
 };
+
+mod candidate;
+mod history;
+mod mstl;
+mod naive;
+mod outlook;
+mod residuals;
+mod select;
+mod surge;
+#[cfg(test)]
+mod synthetic;
+mod trial;
+
+pub use history::MIN_HISTORY_SECONDS;
+pub use mstl::{Ets, Mstl, second_opinion};
+pub use naive::DayNaive;
+pub use outlook::{SPARK_GAP, SPARK_STEPS, assemble, outlook, spark};
+pub use select::Select;
 
 /// One step ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +97,10 @@ pub enum NotReady {
     TooManyGaps { coverage: f64 },
     #[error("no history")]
     NoHistory,
+    #[error("steps of {step_seconds} s: they must divide a day and be an hour at most")]
+    OddStep { step_seconds: u32 },
+    #[error("{model} does not fit this series: {why}")]
+    DoesNotFit { model: String, why: String },
 }
 
 fn hours(seconds: u64) -> String {

@@ -1,6 +1,14 @@
 //! The health score of a VM: 100 less what its contributions take away.
+//!
+//! Each thing that is measured takes points by how near it is to its limit; a crossing that is only predicted takes
+//! some before it comes. The contributions of a score always sum to exactly 100 − score, so that a person can add up
+//! why a VM stands where it stands.
 
 use serde::{Deserialize, Serialize};
+
+mod score;
+
+pub use score::{ForecastRisk, HealthInput, Limited, Thresholds, score};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -11,6 +19,18 @@ pub enum HealthState {
     Critical,
     /// Too little was measured to say.
     Unknown,
+}
+
+impl HealthState {
+    /// What a score stands for.
+    pub const fn of(score: u8) -> Self {
+        match score {
+            85.. => Self::Ok,
+            70..85 => Self::Watch,
+            50..70 => Self::Risk,
+            ..50 => Self::Critical,
+        }
+    }
 }
 
 /// One reason why the score is under 100.

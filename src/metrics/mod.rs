@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Timestamp, VmId};
 
 pub mod rates;
+pub mod series;
+
+pub use rates::RateTracker;
+pub use series::SeriesBuilder;
 
 /// What is measured of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

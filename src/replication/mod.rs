@@ -14,11 +14,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     inventory::Owner,
-    units::{PoolId, ShadowId, Timestamp, VmId},
+    units::{EngineId, PoolId, ShadowId, Timestamp, VmId},
 };
 
 pub mod cycle;
+pub mod names;
 pub mod qcow2;
+
+/// What every generated name of `engine` begins with: `sc-`, eight characters of its id, `-`.
+pub fn prefix(engine: &EngineId) -> String {
+    let id: String = engine
+        .as_str()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|character| character.to_ascii_lowercase())
+        .take(8)
+        .collect();
+    format!("sc-{id}-")
+}
 
 /// One disk of one increment: every name is chosen before anything happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,4 +132,39 @@ pub struct Progress {
     pub done_bytes: u64,
     /// Zero while not known.
     pub total_bytes: u64,
+}
+/// Whether `name` is one that this engine generated: its prefix, then only characters that mean nothing to a
+/// shell, a path or QEMU's options.
+pub fn is_ours(engine: &EngineId, name: &str) -> bool {
+    name.len() <= 200
+        && name.strip_prefix(&prefix(engine)).is_some_and(|rest| {
+            !rest.is_empty()
+                && rest
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_generated_names_of_this_engine_are_ours() {
+        let engine = EngineId::from("0123456789abcdef");
+        assert_eq!(prefix(&engine), "sc-01234567-");
+        assert!(is_ours(&engine, "sc-01234567-s1-0.vda.qcow2"));
+        for name in [
+            "sc-01234567-",
+            "sc-01234568-s1",
+            "xsc-01234567-s1",
+            "sc-01234567-../../etc/passwd",
+            "sc-01234567-a,b",
+            "sc-01234567-a:b",
+            "sc-01234567-\u{202e}",
+            "",
+        ] {
+            assert!(!is_ours(&engine, name), "{name:?}");
+        }
+    }
 }

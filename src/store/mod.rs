@@ -1,1 +1,34 @@
-//! SQLite: metrics in one file, the journal in another.
+//! SQLite: the journal with its documents in one file (`synchronous=FULL`), the metrics in another (`NORMAL`).
+
+use std::path::PathBuf;
+
+pub mod journal;
+pub mod metrics;
+
+/// Why something was not kept or not read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{file}: {source}")]
+    Sqlite {
+        file: String,
+        source: rusqlite::Error,
+    },
+    #[error("{file} holds a row that cannot be read ({row}): {why}")]
+    Damaged {
+        file: String,
+        row: String,
+        why: String,
+    },
+    #[error("{path}: {source}", path = .path.display())]
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+fn sqlite(file: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+    move |source| StoreError::Sqlite {
+        file: file.to_owned(),
+        source,
+    }
+}

@@ -58,6 +58,8 @@ pub struct ServerSpec {
 /// Why a balancer did not do as asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DirectorError {
+    #[error("not a balancer address: {0}")]
+    BadAddress(String),
     #[error("the balancer does not answer: {0}")]
     Unreachable(String),
     #[error("the balancer has no backend or server {0}")]

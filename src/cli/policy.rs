@@ -1,0 +1,65 @@
+//! `policy show`: the settings in force.
+
+use std::io::ErrorKind;
+
+use clap::{Args, Subcommand};
+
+use super::{context::Context, output};
+use crate::{policy::Settings, problem::Problem};
+
+/// Thresholds, limits, gates and intervals
+#[derive(Subcommand)]
+pub enum Policy {
+    Show(Show),
+}
+
+/// Show the settings in force, with the file's name on stderr
+#[derive(Args)]
+pub struct Show {
+    #[arg(long)]
+    json: bool,
+}
+
+impl Policy {
+    pub fn run(&self, context: &Context) -> Result<(), Problem> {
+        match self {
+            Self::Show(verb) => verb.run(context),
+        }
+    }
+}
+
+impl Show {
+    /// Needs no engine: the file is all there is.
+    fn run(&self, context: &Context) -> Result<(), Problem> {
+        let file = &context.options()?.settings_file;
+        let name = file.display().to_string();
+        let settings = match std::fs::read_to_string(file) {
+            Ok(text) => {
+                output::note(format!("from {name}"));
+                Settings::parse(&text, &name)?
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                output::note(format!("defaults; {name} is not there yet"));
+                Settings::default()
+            }
+            Err(error) => {
+                return Err(Problem::failed(
+                    format!("The settings in {name} were not read."),
+                    error.to_string(),
+                    "Make the file readable, or name another with --config.",
+                ));
+            }
+        };
+        if self.json {
+            return output::json(&settings);
+        }
+        let text = toml::to_string(&settings).map_err(|error| {
+            Problem::failed(
+                "The settings were not shown.",
+                error.to_string(),
+                "Ask for them with --json.",
+            )
+        })?;
+        output::write(&text)
+    }
+}

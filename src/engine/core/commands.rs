@@ -1,0 +1,475 @@
+//! What a face asks for.
+
+use super::{Action, Core, Document, Effect, Fetch, Pending, ReplyTo};
+use crate::{
+    engine::{
+        command::{Answer, Command, ImportedSeries, Reply},
+        snapshot::TimelineKind,
+    },
+    inventory::{Service, ServiceMember},
+    problem::Problem,
+    units::{ShadowId, SourceName, Timestamp, VmId, printable},
+};
+
+impl Core {
+    pub(super) fn command(
+        &mut self,
+        at: Timestamp,
+        to: ReplyTo,
+        command: Command,
+        out: &mut Vec<Effect>,
+    ) {
+        let reply: Reply = match command {
+            Command::SourceAdd { uri, name, role } => {
+                return self.add_source(to, uri, name, role, out);
+            }
+            Command::SourceTest { uri } => {
+                let uri = self
+                    .sources
+                    .get(&SourceName::new(uri.trim()))
+                    .map_or_else(|| uri.trim().to_owned(), |source| source.config.uri.clone());
+                self.perform(Pending::TestSource { to }, Action::Examine { uri }, out);
+                return;
+            }
+            Command::SourceArm { name, armed } => self.arm_source(at, &name, armed, out),
+            Command::SourceRemove { name } => self.remove_source(at, &name, out),
+            mapping @ Command::ServiceMap { .. } => self.map_service(at, mapping, out),
+            Command::ServiceRemove { name } => self.remove_service(at, &name, out),
+            Command::HistoryImport { rows } => return self.import(to, rows, out),
+            Command::ShadowPropose {
+                vm,
+                pool,
+                rpo_seconds,
+                share,
+            } => self.propose_by_hand(at, &vm, pool, rpo_seconds, share, out),
+            Command::ShadowRetire { shadow } => self.propose_retire(at, &shadow, out),
+            Command::ShadowSync { shadow } => self.sync_now(at, &shadow, out),
+            Command::ProposalAdjust { proposal, share } => self.adjust(at, &proposal, share, out),
+            Command::Approve {
+                proposal,
+                digest,
+                by,
+            } => {
+                return self.approve(at, to, &proposal, &digest, by, out);
+            }
+            Command::Reject { proposal, by, why } => self.reject(at, &proposal, by, why, out),
+            Command::Snooze {
+                proposal,
+                for_seconds,
+            } => self.snooze(at, &proposal, for_seconds, out),
+            Command::TrafficSet {
+                service,
+                vm,
+                share,
+                by,
+            } => self.traffic_set(at, &service, vm.as_ref(), share, by, out),
+            Command::OperationCancel { operation, by } => self
+                .cancel(at, &operation, by, out)
+                .map(|()| Answer::Started { operation }),
+            Command::OperationResume { operation, by } => self
+                .resume(at, &operation, by, out)
+                .map(|()| Answer::Started { operation }),
+            Command::Freeze { frozen, by } => self.freeze(at, frozen, &by, out),
+            Command::VmDetail {
+                vm,
+                metric,
+                past_seconds,
+                horizon_seconds,
+            } => match self.vms.get(&vm) {
+                None => Err(no_vm("The VM was not shown.", &vm)),
+                Some(record) => {
+                    let fetch = Fetch::Detail {
+                        limit: self.limit(&vm, metric),
+                        version: record.detail_version,
+                        vm,
+                        metric,
+                        past_seconds,
+                        horizon_seconds,
+                    };
+                    out.push(Effect::Fetch { to, fetch });
+                    return;
+                }
+            },
+            Command::History {
+                vm,
+                metric,
+                from,
+                to: until,
+            } => {
+                if self.vms.contains_key(&vm) {
+                    let fetch = Fetch::History {
+                        vm,
+                        metric,
+                        from,
+                        to: until,
+                    };
+                    out.push(Effect::Fetch { to, fetch });
+                    return;
+                }
+                Err(no_vm("No history was read.", &vm))
+            }
+            Command::Proposal { proposal } => match self.proposals.get(&proposal) {
+                Some(found) => Ok(Answer::Proposal {
+                    proposal: found.clone(),
+                }),
+                None => Err(super::proposals::no_proposal(
+                    "The proposal was not shown.",
+                    &proposal,
+                )),
+            },
+            Command::Journal { operation } => {
+                if self.operations.contains_key(&operation) {
+                    out.push(Effect::Fetch {
+                        to,
+                        fetch: Fetch::Journal { operation },
+                    });
+                    return;
+                }
+                Err(Problem::failed(
+                    "The journal was not shown.",
+                    format!("there is no operation {operation}"),
+                    "See `shadowcast operations`.",
+                ))
+            }
+            Command::Settle => {
+                self.settling.push(to);
+                return;
+            }
+        };
+        out.push(Effect::Reply { to, reply });
+    }
+
+    /// Answers `Settle` once every source was heard and the fleet has been forecast and decided on.
+    pub(super) fn settle(&mut self, at: Timestamp, out: &mut Vec<Effect>) {
+        if self.settling.is_empty() {
+            return;
+        }
+        let heard = self.sources.values().all(|source| {
+            source.heard
+                && (source.sampled >= 2 || source.error.is_some() || source.config.is_balancer())
+        });
+        let forecast = self.vms.is_empty() || self.forecast.rounds > 0;
+        if heard && forecast {
+            self.decide(at, out);
+            for to in std::mem::take(&mut self.settling) {
+                let reply = Ok(Answer::Done {
+                    text: "Every source was read.".to_owned(),
+                });
+                out.push(Effect::Reply { to, reply });
+            }
+        }
+    }
+
+    fn map_service(&mut self, at: Timestamp, mapping: Command, out: &mut Vec<Effect>) -> Reply {
+        let what = "The service was not mapped.";
+        let Command::ServiceMap {
+            name,
+            kind,
+            director,
+            backend,
+            members,
+            guest_port,
+            guest_address,
+            probe_path,
+            outbound_allowed,
+        } = mapping
+        else {
+            return Err(super::unexpected_outcome(what));
+        };
+        let director = self.director_for(what, director)?;
+        let mut mapped = Vec::with_capacity(members.len());
+        for (vm, server) in members {
+            let vm = self.find_vm(what, &vm)?;
+            if self.stats(&director, &backend, &server).is_none() {
+                return Err(Problem::failed(
+                    what,
+                    format!(
+                        "{director} has no server {}/{}",
+                        printable(&backend),
+                        printable(&server)
+                    ),
+                    "`shadowcast traffic show` lists the backends and servers that it has.",
+                ));
+            }
+            if let Some(other) = self.service_of(&vm).filter(|service| service.name != name) {
+                return Err(Problem::refused(
+                    what,
+                    format!(
+                        "{} carries the service {} already",
+                        self.vm_name(&vm),
+                        other.name
+                    ),
+                    "Remove that mapping first: `shadowcast service remove`.",
+                ));
+            }
+            mapped.push(ServiceMember { vm, server });
+        }
+        if mapped.is_empty() {
+            return Err(Problem::usage(
+                what,
+                "no VM was named",
+                "Name at least one VM=backend/server.",
+            ));
+        }
+        let valid = name
+            .0
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        if name.0.is_empty() || name.0.len() > 64 || !valid {
+            return Err(Problem::usage(
+                what,
+                format!("{:?} is not a name for a service", printable(&name.0)),
+                "Use letters, digits, '-', '_' and '.', at most 64.",
+            ));
+        }
+        let service = Service {
+            name: name.clone(),
+            kind,
+            director,
+            backend,
+            members: mapped,
+            guest_port,
+            guest_address,
+            probe_path,
+            outbound_allowed,
+        };
+        out.push(Effect::Put(Document::Service(service.clone())));
+        self.services.insert(name.clone(), service);
+        let text = format!("Service {name} mapped");
+        self.event(
+            at,
+            TimelineKind::Traffic,
+            text.clone(),
+            None,
+            None,
+            false,
+            out,
+        );
+        Ok(Answer::Done { text })
+    }
+
+    fn director_for(&self, what: &str, named: Option<SourceName>) -> Result<SourceName, Problem> {
+        let balancers: Vec<&SourceName> = self
+            .sources
+            .values()
+            .filter(|source| source.config.is_balancer())
+            .map(|source| &source.config.name)
+            .collect();
+        match (named, balancers.as_slice()) {
+            (Some(name), known) if known.contains(&&name) => Ok(name),
+            (Some(name), _) => Err(Problem::failed(
+                what,
+                format!("{name} is not a balancer that was added"),
+                "Add it: `shadowcast source add haproxy+unix:///path/to/socket`.",
+            )),
+            (None, [one]) => Ok((*one).clone()),
+            (None, []) => Err(Problem::failed(
+                what,
+                "no balancer was added",
+                "Add it: `shadowcast source add haproxy+unix:///path/to/socket`.",
+            )),
+            (None, _) => Err(Problem::usage(
+                what,
+                "there are several balancers",
+                "Name one with --director.",
+            )),
+        }
+    }
+
+    fn remove_service(
+        &mut self,
+        at: Timestamp,
+        name: &crate::units::ServiceName,
+        out: &mut Vec<Effect>,
+    ) -> Reply {
+        let what = "The mapping was not removed.";
+        if !self.services.contains_key(name) {
+            return Err(Problem::failed(
+                what,
+                format!("there is no service named {name}"),
+                "`shadowcast service list` shows the names.",
+            ));
+        }
+        let used = self.shadows.values().find(|shadow| {
+            shadow
+                .share
+                .as_ref()
+                .is_some_and(|share| share.service == *name)
+        });
+        if let Some(shadow) = used {
+            return Err(Problem::refused(
+                what,
+                format!("the shadow of {} takes its traffic", shadow.vm_name),
+                "Retire that shadow first.",
+            ));
+        }
+        self.services.remove(name);
+        out.push(Effect::Put(Document::ServiceGone(name.clone())));
+        let text = format!("Mapping of {name} removed");
+        self.event(
+            at,
+            TimelineKind::Traffic,
+            text.clone(),
+            None,
+            None,
+            false,
+            out,
+        );
+        Ok(Answer::Done { text })
+    }
+
+    /// A VM by its id or its name.
+    pub(super) fn find_vm(&self, what: &str, text: &str) -> Result<VmId, Problem> {
+        let id = VmId::new(text);
+        if self.vms.contains_key(&id) {
+            return Ok(id);
+        }
+        let named: Vec<&VmId> = self
+            .vms
+            .iter()
+            .filter(|(_, record)| record.vm.name == text)
+            .map(|(id, _)| id)
+            .collect();
+        match named.as_slice() {
+            [one] => Ok((*one).clone()),
+            [] => Err(no_vm(what, &id)),
+            several => {
+                let ids: Vec<String> = several.iter().map(ToString::to_string).collect();
+                Err(Problem::usage(
+                    what,
+                    format!(
+                        "several VMs are named {}: {}",
+                        printable(text),
+                        ids.join(", ")
+                    ),
+                    "Give the id of the one that you mean.",
+                ))
+            }
+        }
+    }
+
+    fn import(&mut self, to: ReplyTo, rows: Vec<ImportedSeries>, out: &mut Vec<Effect>) {
+        let mut known = Vec::new();
+        let mut unknown = Vec::new();
+        for row in rows {
+            match self.find_vm("", &row.vm) {
+                Ok(vm) => known.push((vm, row)),
+                Err(_) if unknown.contains(&row.vm) => {}
+                Err(_) => unknown.push(row.vm),
+            }
+        }
+        if known.is_empty() {
+            let names: Vec<String> = unknown.iter().take(5).map(|name| printable(name)).collect();
+            let why = if names.is_empty() {
+                "the file holds no values".to_owned()
+            } else {
+                format!("no VM is named {}", names.join(", "))
+            };
+            let reply = Err(Problem::failed(
+                "No history was imported.",
+                why,
+                "Add the source that has these VMs first; `shadowcast vms` shows the names.",
+            ));
+            out.push(Effect::Reply { to, reply });
+            return;
+        }
+        out.push(Effect::Fetch {
+            to,
+            fetch: Fetch::Import { known, unknown },
+        });
+    }
+
+    fn sync_now(&mut self, at: Timestamp, shadow: &ShadowId, out: &mut Vec<Effect>) -> Reply {
+        let what = "No point was taken.";
+        let Some(manifest) = self.manifests.get(shadow) else {
+            return Err(Problem::failed(
+                what,
+                format!("there is no shadow {shadow}"),
+                "`shadowcast shadow list` shows them.",
+            ));
+        };
+        if !manifest.active {
+            return Err(Problem::refused(
+                what,
+                "the shadow is being made or retired",
+                "Wait for its operation.",
+            ));
+        }
+        let sources = [manifest.vm.source(), manifest.target_pool.source()];
+        self.check_may_act(what, sources.iter())?;
+        self.replicas.entry(shadow.clone()).or_default().sync_now = true;
+        self.run_cycles(at, out);
+        Ok(Answer::Done {
+            text: format!("A point of {shadow} is being taken."),
+        })
+    }
+
+    fn freeze(&mut self, at: Timestamp, frozen: bool, by: &str, out: &mut Vec<Effect>) -> Reply {
+        if let (false, Some(why)) = (frozen, &self.store_failed) {
+            return Err(Problem::refused(
+                "Automation stays stopped.",
+                format!("the journal cannot be written: {why}"),
+                "Mend that (space, permission) and start the engine again.",
+            ));
+        }
+        self.frozen = frozen;
+        let text = if frozen {
+            format!("Automation stopped by {by}; gates still return traffic")
+        } else {
+            format!("Automation goes on, by {by}")
+        };
+        self.event(
+            at,
+            TimelineKind::Engine,
+            text.clone(),
+            None,
+            None,
+            false,
+            out,
+        );
+        Ok(Answer::Done { text })
+    }
+
+    /// Nothing is changed while frozen, broken or read-only.
+    pub(super) fn check_may_act<'a>(
+        &self,
+        what: &str,
+        sources: impl IntoIterator<Item = &'a SourceName>,
+    ) -> Result<(), Problem> {
+        if let Some(why) = &self.store_failed {
+            return Err(Problem::refused(
+                what,
+                format!("the journal cannot be written: {why}"),
+                "Mend that (space, permission) and start the engine again.",
+            ));
+        }
+        if self.frozen {
+            return Err(Problem::refused(
+                what,
+                "automation is stopped",
+                "Let it go on: `shadowcast thaw`.",
+            ));
+        }
+        for name in sources {
+            let Some(source) = self.sources.get(name) else {
+                return Err(super::sources::no_source(what, name));
+            };
+            if !source.config.armed {
+                return Err(Problem::refused(
+                    what,
+                    format!("{name} is read-only"),
+                    format!("Let it be changed: `shadowcast source arm {name}`."),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn no_vm(what: &str, vm: &VmId) -> Problem {
+    Problem::failed(
+        what,
+        format!("there is no VM {}", printable(vm.as_str())),
+        "`shadowcast vms` shows names and ids.",
+    )
+}

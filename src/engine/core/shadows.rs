@@ -1,0 +1,182 @@
+//! What the journal says of each shadow: the fold of the steps that were done and undone.
+
+use super::Core;
+use crate::{
+    operation::{Entry, JournalRow, Outcome, fold::Operation},
+    reservation::Hold,
+    shadow::{PlanKind, ShadowSpec, ShareSpec, Step},
+    traffic::ServerSpec,
+    units::{OperationId, ShadowId, SourceName, Timestamp, VmId},
+};
+
+/// One shadow, as far as its steps have brought it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shadow {
+    pub id: ShadowId,
+    pub vm: VmId,
+    pub vm_name: String,
+    /// The operation that made it, whose id its objects bear.
+    pub operation: OperationId,
+    pub created_at: Timestamp,
+    pub hold: Option<Hold>,
+    pub spec: Option<ShadowSpec>,
+    /// The recovery point that its overlays stand on.
+    pub point: Option<u64>,
+    pub running: bool,
+    pub server: Option<(SourceName, ServerSpec)>,
+    /// The newest share that was set.
+    pub share: Option<ShareSpec>,
+    pub rpo_seconds: u32,
+    pub retiring: bool,
+}
+
+impl Shadow {
+    /// 0..=1 that the balancer should give it.
+    pub fn wanted_share(&self) -> f64 {
+        self.share.as_ref().map_or(0.0, |share| share.share)
+    }
+
+    fn done(&mut self, step: &Step) {
+        match step {
+            Step::Reserve { hold } => self.hold = Some(hold.clone()),
+            Step::Replicate { rpo_seconds, .. } => self.rpo_seconds = *rpo_seconds,
+            Step::DefineShadow { spec, point } => {
+                self.spec = Some(spec.clone());
+                self.point = Some(*point);
+            }
+            Step::StartShadow { .. } => self.running = true,
+            Step::AddServer { director, server } => {
+                self.server = Some((director.clone(), server.clone()));
+            }
+            Step::SetShare(share) => self.share = Some(share.clone()),
+            Step::RemoveServer { .. } => {
+                self.server = None;
+                self.share = None;
+            }
+            Step::StopShadow { .. } => self.running = false,
+            Step::RemoveShadow { .. } => {
+                self.spec = None;
+                self.point = None;
+            }
+            Step::Release { .. } => self.hold = None,
+            Step::AwaitAnswer { .. }
+            | Step::AwaitServer { .. }
+            | Step::AwaitDrained { .. }
+            | Step::RemoveReplica { .. } => {}
+        }
+    }
+
+    fn undone(&mut self, step: &Step) {
+        match step {
+            Step::Reserve { .. } => self.hold = None,
+            Step::DefineShadow { .. } => {
+                self.spec = None;
+                self.point = None;
+            }
+            Step::StartShadow { .. } => self.running = false,
+            Step::AddServer { .. } => {
+                self.server = None;
+                self.share = None;
+            }
+            Step::SetShare(share) => {
+                self.share = Some(ShareSpec {
+                    share: share.previous_share,
+                    ..share.clone()
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Core {
+    /// Takes a row of the journal, new or from before.
+    pub(super) fn replay(&mut self, row: &JournalRow) {
+        if let Entry::Opened { plan, .. } = &row.entry {
+            let Some(operation) = Operation::open(row) else {
+                return;
+            };
+            match plan.kind {
+                PlanKind::Create => {
+                    let shadow = Shadow {
+                        id: plan.shadow.clone(),
+                        vm: plan.vm.clone(),
+                        vm_name: plan.vm_name.clone(),
+                        operation: row.operation.clone(),
+                        created_at: row.at,
+                        hold: None,
+                        spec: None,
+                        point: None,
+                        running: false,
+                        server: None,
+                        share: None,
+                        rpo_seconds: 0,
+                        retiring: false,
+                    };
+                    self.shadows.insert(plan.shadow.clone(), shadow);
+                }
+                PlanKind::Retire => {
+                    if let Some(shadow) = self.shadows.get_mut(&plan.shadow) {
+                        shadow.retiring = true;
+                    }
+                }
+                PlanKind::Traffic => {}
+            }
+            self.operations.insert(row.operation.clone(), operation);
+            return;
+        }
+        let Some(operation) = self.operations.get_mut(&row.operation) else {
+            return;
+        };
+        operation.apply(row);
+        let (shadow_id, kind) = (operation.plan.shadow.clone(), operation.plan.kind);
+        let step = match &row.entry {
+            Entry::StepDone { step, .. } | Entry::UndoDone { step } => {
+                operation.plan.steps.get(*step).cloned()
+            }
+            _ => None,
+        };
+        let Some(shadow) = self.shadows.get_mut(&shadow_id) else {
+            return;
+        };
+        match (&row.entry, step) {
+            (Entry::StepDone { .. }, Some(step)) => shadow.done(&step),
+            (Entry::UndoDone { .. }, Some(step)) => shadow.undone(&step),
+            (Entry::Closed { outcome }, _) => {
+                let gone = matches!(
+                    (kind, outcome),
+                    (PlanKind::Create, Outcome::Undone) | (PlanKind::Retire, Outcome::Done)
+                );
+                if gone {
+                    self.shadows.remove(&shadow_id);
+                    self.guards.remove(&shadow_id);
+                    self.replicas.remove(&shadow_id);
+                }
+            }
+            _ => {}
+        }
+        self.hold_as(&row.operation, &shadow_id);
+    }
+
+    /// The ledger follows what the shadow's steps say.
+    fn hold_as(&mut self, operation: &OperationId, shadow: &ShadowId) {
+        let hold = self
+            .shadows
+            .get(shadow)
+            .and_then(|shadow| shadow.hold.clone());
+        match hold {
+            Some(hold) => self.ledger.hold(hold),
+            None => {
+                let owner = self
+                    .shadows
+                    .get(shadow)
+                    .map_or(operation, |shadow| &shadow.operation);
+                let owner = owner.clone();
+                self.ledger.release(&owner);
+                if let Some(operation) = self.operations.get(operation) {
+                    self.ledger.release(&operation.plan.owner.operation);
+                }
+            }
+        }
+    }
+}

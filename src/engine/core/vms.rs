@@ -1,0 +1,394 @@
+//! What is known of each VM: inventory, newest sample, health, outlooks.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Core, Effect, FleetOutlook, ForecastJob, Sampled, VmRecord};
+use crate::{
+    health::{self, ForecastRisk, HealthInput, HealthScore, HealthState, Limited, Thresholds},
+    hypervisor::PlatformError,
+    inventory::{Inventory, PowerState, Role},
+    metrics::{Metric, Sample},
+    policy::Limits,
+    units::{SourceName, Timestamp, VmId},
+};
+
+/// Fleets up to this size are forecast as often as this, whatever the settings say: it costs nothing.
+const SMALL_FLEET: usize = 200;
+const SMALL_FLEET_SECONDS: i64 = 30;
+/// A sample older than this many intervals no longer says how a VM is.
+const MAX_SAMPLE_AGE_INTERVALS: i64 = 6;
+
+/// When the fleet was last forecast, and how much of that is left.
+#[derive(Clone, Debug, Default)]
+pub struct ForecastState {
+    pub pending: u32,
+    pub running: bool,
+    pub last_started: Option<Timestamp>,
+    pub rounds: u32,
+    wanted: bool,
+}
+
+impl Core {
+    pub(super) fn inventory(
+        &mut self,
+        at: Timestamp,
+        source: &SourceName,
+        result: Result<Inventory, PlatformError>,
+        millis: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        if !self.sources.contains_key(source) {
+            return;
+        }
+        match result {
+            Err(error) => self.source_answered(at, source, Some(error.to_string()), millis, out),
+            Ok(inventory) => {
+                self.take_inventory(source, inventory);
+                self.source_answered(at, source, None, millis, out);
+            }
+        }
+    }
+
+    pub(super) fn take_inventory(&mut self, source: &SourceName, inventory: Inventory) {
+        let role = self
+            .sources
+            .get(source)
+            .map_or(Role::Both, |source| source.config.role());
+        let simulated = self
+            .sources
+            .get(source)
+            .is_some_and(|source| source.config.uri.starts_with("simulated:"));
+        self.pools.retain(|id, _| id.source() != *source);
+        for mut pool in inventory.pools {
+            // A simulated fleet gives each of its pools a role of its own.
+            if !simulated {
+                pool.role = role;
+            }
+            self.pools.insert(pool.id.clone(), pool);
+        }
+        let mut present: BTreeSet<VmId> = BTreeSet::new();
+        for vm in inventory.vms {
+            present.insert(vm.id.clone());
+            match self.vms.get_mut(&vm.id) {
+                Some(record) if *record.vm == vm => {}
+                Some(record) => {
+                    if record.vm.generation != vm.generation {
+                        record.detail_version += 1;
+                    }
+                    record.vm = Arc::new(vm);
+                    self.views.vms = None;
+                }
+                None => {
+                    self.vms.insert(vm.id.clone(), VmRecord::new(vm));
+                    self.forecast.wanted = true;
+                    self.views.vms = None;
+                }
+            }
+        }
+        let before = self.vms.len();
+        self.vms
+            .retain(|id, _| id.source() != *source || present.contains(id));
+        if self.vms.len() != before {
+            self.views.vms = None;
+        }
+    }
+
+    pub(super) fn samples(
+        &mut self,
+        at: Timestamp,
+        source: &SourceName,
+        result: Result<Sampled, PlatformError>,
+        millis: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(known) = self.sources.get_mut(source) else {
+            return;
+        };
+        match result {
+            Err(error) => self.source_answered(at, source, Some(error.to_string()), millis, out),
+            Ok(sampled) => {
+                known.hung = sampled.hung;
+                known.sampled = known.sampled.saturating_add(1);
+                let keep = !known.config.uri.starts_with("simulated:");
+                self.source_answered(at, source, None, millis, out);
+                let mut kept = Vec::with_capacity(sampled.samples.len());
+                for mut sample in sampled.samples {
+                    if !self.vms.contains_key(&sample.vm) {
+                        continue;
+                    }
+                    self.add_traffic_values(&mut sample);
+                    if keep {
+                        kept.push(sample.clone());
+                    }
+                    self.take_sample(at, sample);
+                }
+                self.views.vms = None;
+                if !kept.is_empty() {
+                    out.push(Effect::Store(kept));
+                }
+            }
+        }
+    }
+
+    fn take_sample(&mut self, at: Timestamp, sample: Sample) {
+        let id = sample.vm.clone();
+        if let Some(record) = self.vms.get_mut(&id) {
+            record.sample = Some(sample);
+            record.detail_version += 1;
+        }
+        self.score(at, &id);
+    }
+
+    /// Health anew from what is known of a VM.
+    fn score(&mut self, at: Timestamp, id: &VmId) {
+        let Some(record) = self.vms.get(id) else {
+            return;
+        };
+        let limits = self.limits_of(id);
+        let health = health_of(record, &limits, &self.thresholds(), at);
+        if let Some(record) = self.vms.get_mut(id)
+            && *record.health != health
+        {
+            record.health = Arc::new(health);
+        }
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            response_millis: self.settings.health.response_millis,
+            error_ratio: self.settings.health.error_ratio,
+            steal: self.settings.health.steal,
+            max_data_age_seconds: MAX_SAMPLE_AGE_INTERVALS as u64
+                * u64::from(self.settings.sampling.interval_seconds),
+        }
+    }
+
+    /// The limits of a VM: the operator's, and where there are none for disk and network, the platform's own.
+    pub(super) fn limits_of(&self, id: &VmId) -> Limits {
+        let Some(record) = self.vms.get(id) else {
+            return Limits::default();
+        };
+        let mut limits = self.settings.limits_of(&record.vm.name);
+        let disks: Option<u64> = record
+            .vm
+            .disks
+            .iter()
+            .map(|disk| disk.limit_bytes_per_sec)
+            .collect::<Option<Vec<_>>>()
+            .map(|limits| limits.into_iter().sum());
+        if !record.vm.disks.is_empty() {
+            limits.disk_bytes_per_sec = limits
+                .disk_bytes_per_sec
+                .or(disks.map(|limit| limit as f64));
+        }
+        limits.net_bytes_per_sec = limits
+            .net_bytes_per_sec
+            .or(record.vm.net_limit_bytes_per_sec.map(|limit| limit as f64));
+        limits
+    }
+
+    pub(super) fn limit(&self, id: &VmId, metric: Metric) -> Option<f64> {
+        let limits = self.limits_of(id);
+        match metric {
+            Metric::Cpu => limits.cpu,
+            Metric::Memory => limits.memory,
+            Metric::Disk => limits.disk_bytes_per_sec,
+            Metric::Net => limits.net_bytes_per_sec,
+            Metric::Response => Some(self.settings.health.response_millis),
+            Metric::Errors => Some(self.settings.health.error_ratio),
+            Metric::Steal => Some(self.settings.health.steal),
+            Metric::Requests => None,
+        }
+    }
+
+    /// VMs whose samples stopped are no longer scored by them.
+    pub(super) fn age_vms(&mut self, at: Timestamp) {
+        let oldest = at.plus_secs(
+            -MAX_SAMPLE_AGE_INTERVALS * i64::from(self.settings.sampling.interval_seconds),
+        );
+        let stale: Vec<VmId> = self
+            .vms
+            .iter()
+            .filter(|(_, record)| record.health.state != HealthState::Unknown)
+            .filter(|(_, record)| {
+                record
+                    .sample
+                    .as_ref()
+                    .is_none_or(|sample| sample.at < oldest)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in &stale {
+            self.score(at, id);
+        }
+        if !stale.is_empty() {
+            self.views.vms = None;
+        }
+    }
+
+    pub(super) fn outlooks(
+        &mut self,
+        at: Timestamp,
+        batch: Vec<FleetOutlook>,
+        pending: u32,
+        _out: &mut Vec<Effect>,
+    ) {
+        self.forecast.pending = pending;
+        if pending == 0 {
+            self.forecast.running = false;
+            self.forecast.rounds += 1;
+        }
+        for found in batch {
+            let Some(record) = self.vms.get_mut(&found.vm) else {
+                continue;
+            };
+            record.coverage = found.coverage;
+            record.outlooks = Arc::new(found.outlooks);
+            record.spark = Arc::new(found.spark);
+            record.detail_version += 1;
+            self.score(at, &found.vm);
+            let quiet = self
+                .vms
+                .get(&found.vm)
+                .and_then(|record| self.quiet_since(at, record));
+            if let Some(record) = self.vms.get_mut(&found.vm) {
+                record.quiet_since = quiet;
+            }
+        }
+        self.views.vms = None;
+    }
+
+    pub(super) fn history_changed(&mut self, _at: Timestamp, vms: &[VmId], _out: &mut Vec<Effect>) {
+        for vm in vms {
+            if let Some(record) = self.vms.get_mut(vm) {
+                record.detail_version += 1;
+            }
+        }
+        self.forecast.wanted = true;
+        self.views.vms = None;
+    }
+
+    pub(super) fn refresh_forecasts(&mut self, at: Timestamp, out: &mut Vec<Effect>) {
+        let heard = self.sources.values().all(|source| source.heard);
+        if self.forecast.running || self.vms.is_empty() || !heard {
+            return;
+        }
+        let every = if self.vms.len() <= SMALL_FLEET {
+            SMALL_FLEET_SECONDS.min(i64::from(self.settings.forecast.refresh_seconds))
+        } else {
+            i64::from(self.settings.forecast.refresh_seconds)
+        };
+        let due = self
+            .forecast
+            .last_started
+            .is_none_or(|last| at.secs_since(last) >= every);
+        if !due && !self.forecast.wanted {
+            return;
+        }
+        let horizon_seconds = self.settings.forecast.horizon_hours * 3600;
+        // Whoever was nearest to a limit last time is looked at first.
+        let mut order: Vec<&VmRecord> = self
+            .vms
+            .values()
+            .filter(|record| record.vm.state == PowerState::Running && record.vm.owner.is_none())
+            .collect();
+        order.sort_by_key(|record| {
+            record
+                .outlooks
+                .iter()
+                .filter_map(|outlook| outlook.crosses_at)
+                .min()
+                .map_or(i64::MAX, |at| at.0)
+        });
+        let jobs: Vec<ForecastJob> = order
+            .into_iter()
+            .map(|record| ForecastJob {
+                vm: record.vm.id.clone(),
+                limits: self.limits_of(&record.vm.id),
+                horizon_seconds,
+            })
+            .collect();
+        self.forecast.wanted = false;
+        self.forecast.last_started = Some(at);
+        self.forecast.pending = jobs.len() as u32;
+        self.forecast.running = !jobs.is_empty();
+        if jobs.is_empty() {
+            self.forecast.rounds += 1;
+        } else {
+            out.push(Effect::Forecast(jobs));
+        }
+    }
+}
+
+impl VmRecord {
+    fn new(vm: crate::inventory::Vm) -> Self {
+        let health = HealthScore {
+            score: None,
+            state: HealthState::Unknown,
+            contributions: Vec::new(),
+        };
+        Self {
+            vm: Arc::new(vm),
+            sample: None,
+            health: Arc::new(health),
+            outlooks: Arc::default(),
+            spark: Arc::default(),
+            detail_version: 0,
+            coverage: 0.0,
+            quiet_since: None,
+            no_proposal_before: None,
+        }
+    }
+}
+
+fn health_of(
+    record: &VmRecord,
+    limits: &Limits,
+    thresholds: &Thresholds,
+    at: Timestamp,
+) -> HealthScore {
+    let value = |metric: Metric| {
+        record
+            .sample
+            .as_ref()
+            .and_then(|sample| sample.get(metric))
+            .map(f64::from)
+    };
+    let limited = |metric: Metric, limit: Option<f64>| Limited {
+        value: value(metric),
+        limit,
+    };
+    let riskiest = record
+        .outlooks
+        .iter()
+        .filter_map(|outlook| {
+            let limit = f64::from(outlook.limit?);
+            Some(ForecastRisk {
+                metric: outlook.metric,
+                peak_of_limit: f64::from(outlook.peak) / limit,
+                crosses_in_seconds: outlook
+                    .crosses_at
+                    .map(|crosses| crosses.secs_since(at).max(0) as u64),
+                probability: outlook.probability.map_or(0.0, f64::from),
+            })
+        })
+        .max_by(|a, b| a.peak_of_limit.total_cmp(&b.peak_of_limit));
+    health::score(
+        &HealthInput {
+            cpu: limited(Metric::Cpu, limits.cpu),
+            memory: limited(Metric::Memory, limits.memory),
+            disk: limited(Metric::Disk, limits.disk_bytes_per_sec),
+            net: limited(Metric::Net, limits.net_bytes_per_sec),
+            steal: value(Metric::Steal),
+            response_millis: value(Metric::Response),
+            error_ratio: value(Metric::Errors),
+            forecast: riskiest,
+            data_age_seconds: record
+                .sample
+                .as_ref()
+                .map(|sample| at.secs_since(sample.at).max(0) as u64),
+            coverage: (record.coverage > 0.0).then_some(record.coverage),
+        },
+        thresholds,
+    )
+}

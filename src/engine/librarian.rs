@@ -1,0 +1,402 @@
+//! Reads history and forecasts from it, on threads of their own: one for what a face asks, one for the whole fleet.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc},
+};
+
+use tokio::sync::{mpsc::Sender, oneshot};
+
+use super::{
+    command::{Answer, ImportedSeries, Reply},
+    core::{FleetOutlook, ForecastJob, Input},
+    snapshot::VmDetail,
+};
+use crate::{
+    forecast::{self, Forecast, Forecaster, NotReady, Select},
+    hypervisor::{Hypervisor, simulated::Clock},
+    metrics::{Metric, Series},
+    problem::Problem,
+    store::metrics::{Metrics, STEP_SECONDS},
+    units::{Timestamp, VmId},
+};
+
+/// What a forecast looks back on.
+const HISTORY_SECONDS: i64 = 14 * 86_400;
+/// Outlooks that are sent at once.
+const BATCH: usize = 250;
+/// Points of a chart, at most.
+const MAX_POINTS: i64 = 2000;
+
+/// A platform that keeps its own history, where there is one.
+pub type OwnHistory = Option<Arc<dyn Hypervisor>>;
+
+/// A question from a face.
+pub enum Question {
+    Detail {
+        vm: VmId,
+        metric: Metric,
+        limit: Option<f64>,
+        past_seconds: u32,
+        horizon_seconds: u32,
+        version: u64,
+        own: OwnHistory,
+        reply: oneshot::Sender<Reply>,
+    },
+    History {
+        vm: VmId,
+        metric: Metric,
+        from: Timestamp,
+        to: Timestamp,
+        own: OwnHistory,
+        reply: oneshot::Sender<Reply>,
+    },
+    Import {
+        known: Vec<(VmId, ImportedSeries)>,
+        unknown: Vec<String>,
+        reply: oneshot::Sender<Reply>,
+    },
+}
+
+/// A round of the fleet's forecaster.
+pub struct Round {
+    pub jobs: Vec<(ForecastJob, OwnHistory)>,
+}
+
+/// Where both threads are reached.
+pub struct Librarian {
+    pub questions: mpsc::Sender<Question>,
+    pub rounds: mpsc::Sender<Round>,
+}
+
+impl Librarian {
+    /// Starts both threads on the metrics in `folder`.
+    ///
+    /// # Errors
+    /// When there is no thread left.
+    pub fn start(
+        folder: PathBuf,
+        clock: Arc<dyn Clock>,
+        inputs: Sender<Input>,
+    ) -> std::io::Result<Self> {
+        let (questions, asked) = mpsc::channel();
+        let (rounds, wanted) = mpsc::channel();
+        let desk = Desk {
+            folder: folder.clone(),
+            metrics: None,
+            clock: clock.clone(),
+        };
+        let news = inputs.clone();
+        std::thread::Builder::new()
+            .name("history".to_owned())
+            .spawn(move || desk.answer_all(&asked, &news))?;
+        let desk = Desk {
+            folder,
+            metrics: None,
+            clock,
+        };
+        std::thread::Builder::new()
+            .name("forecast".to_owned())
+            .spawn(move || desk.forecast_all(&wanted, &inputs))?;
+        Ok(Self { questions, rounds })
+    }
+}
+
+/// One thread's own connection to the metrics.
+struct Desk {
+    folder: PathBuf,
+    metrics: Option<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Desk {
+    fn metrics(&mut self) -> Result<&mut Metrics, Problem> {
+        if self.metrics.is_none() {
+            self.metrics = Some(Metrics::open(&self.folder).map_err(|error| unreadable(&error))?);
+        }
+        self.metrics.as_mut().ok_or_else(|| unreadable(&"not open"))
+    }
+
+    fn answer_all(mut self, asked: &mpsc::Receiver<Question>, news: &Sender<Input>) {
+        while let Ok(question) = asked.recv() {
+            let (reply, answer) = self.answer(question, news);
+            // Whoever asked may have gone; then nobody misses the answer.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        question: Question,
+        news: &Sender<Input>,
+    ) -> (oneshot::Sender<Reply>, Reply) {
+        match question {
+            Question::Detail {
+                vm,
+                metric,
+                limit,
+                past_seconds,
+                horizon_seconds,
+                version,
+                own,
+                reply,
+            } => {
+                let detail = self
+                    .detail(
+                        vm,
+                        metric,
+                        limit,
+                        past_seconds,
+                        horizon_seconds,
+                        version,
+                        &own,
+                    )
+                    .map(|detail| Answer::VmDetail {
+                        detail: Arc::new(detail),
+                    });
+                (reply, detail)
+            }
+            Question::History {
+                vm,
+                metric,
+                from,
+                to,
+                own,
+                reply,
+            } => {
+                let seconds = to.secs_since(from).max(1);
+                let step =
+                    (seconds / MAX_POINTS / i64::from(STEP_SECONDS) + 1) * i64::from(STEP_SECONDS);
+                let series = self.series(&vm, metric, from, to, step as u32, &own);
+                (reply, series.map(|series| Answer::History { series }))
+            }
+            Question::Import {
+                known,
+                unknown,
+                reply,
+            } => (reply, self.import(&known, unknown, news)),
+        }
+    }
+
+    fn import(
+        &mut self,
+        known: &[(VmId, ImportedSeries)],
+        unknown: Vec<String>,
+        news: &Sender<Input>,
+    ) -> Reply {
+        let metrics = self.metrics()?;
+        let mut samples = 0;
+        for (vm, row) in known {
+            samples += metrics.import(vm, row.metric, &row.series).map_err(|error| {
+                Problem::failed(
+                    format!("{samples} values were imported, the rest was not."),
+                    error.to_string(),
+                    "Check the free space, and import the file again: what is there is replaced.",
+                )
+            })?;
+        }
+        let mut vms: Vec<VmId> = known.iter().map(|(vm, _)| vm.clone()).collect();
+        vms.sort();
+        vms.dedup();
+        if news.blocking_send(Input::HistoryChanged { vms }).is_err() {
+            tracing::debug!("the engine ended during an import");
+        }
+        Ok(Answer::Imported {
+            series: known.len(),
+            samples,
+            unknown_vms: unknown,
+        })
+    }
+
+    fn series(
+        &mut self,
+        vm: &VmId,
+        metric: Metric,
+        from: Timestamp,
+        to: Timestamp,
+        step_seconds: u32,
+        own: &OwnHistory,
+    ) -> Result<Series, Problem> {
+        if let Some(platform) = own {
+            let history = platform
+                .history(vm, metric, from, to, step_seconds)
+                .map_err(|error| {
+                    Problem::unreachable(
+                        "The history was not read.",
+                        error.to_string(),
+                        "Try again when the source answers.",
+                    )
+                })?;
+            if let Some(series) = history {
+                return Ok(series);
+            }
+        }
+        self.metrics()?
+            .series(vm, metric, from, to, step_seconds)
+            .map_err(|error| unreadable(&error))
+    }
+
+    /// Two weeks at the forecast's step, from the first value on; the step that is not over counts as far as it is.
+    fn training(
+        &mut self,
+        vm: &VmId,
+        metric: Metric,
+        now: Timestamp,
+        own: &OwnHistory,
+    ) -> Result<Series, Problem> {
+        let mut series = self.series(
+            vm,
+            metric,
+            now.plus_secs(-HISTORY_SECONDS),
+            now,
+            STEP_SECONDS,
+            own,
+        )?;
+        let first = series.values.iter().position(|value| value.is_finite());
+        let first = first.unwrap_or(series.values.len());
+        series.start = series.at(first);
+        series.values.drain(..first);
+        // The present step may hold nothing yet: that is no gap, it has not happened.
+        while series.values.last().is_some_and(|value| value.is_nan())
+            && series.end().secs_since(now) > 0
+        {
+            series.values.pop();
+        }
+        Ok(series)
+    }
+
+    #[allow(clippy::too_many_arguments)] // what a chart is asked by
+    fn detail(
+        &mut self,
+        vm: VmId,
+        metric: Metric,
+        limit: Option<f64>,
+        past_seconds: u32,
+        horizon_seconds: u32,
+        version: u64,
+        own: &OwnHistory,
+    ) -> Result<VmDetail, Problem> {
+        let now = self.clock.now();
+        let past = i64::from(past_seconds);
+        let step = chart_step(past, own.is_some());
+        let measured = self.series(&vm, metric, now.plus_secs(-past), now, step, own)?;
+        let training = self.training(&vm, metric, now, own)?;
+        let steps = (horizon_seconds / STEP_SECONDS).max(1) as usize;
+        let made =
+            |predicted| forecast::assemble(vm.clone(), metric, limit, now, STEP_SECONDS, predicted);
+        let forecast = if training.values.is_empty() {
+            Err(NotReady::NoHistory)
+        } else {
+            Select.predict(&training, steps).map(made)
+        };
+        let second = match &forecast {
+            Ok(_) => forecast::second_opinion(&training, steps).ok().map(made),
+            Err(_) => None,
+        };
+        Ok(VmDetail {
+            vm,
+            metric,
+            version,
+            measured,
+            forecast,
+            second,
+            limit,
+        })
+    }
+
+    fn forecast_all(mut self, wanted: &mpsc::Receiver<Round>, inputs: &Sender<Input>) {
+        while let Ok(round) = wanted.recv() {
+            let total = round.jobs.len();
+            let mut batch = Vec::with_capacity(BATCH);
+            for (index, (job, own)) in round.jobs.into_iter().enumerate() {
+                batch.push(self.outlook(&job, &own));
+                let last = index + 1 == total;
+                if batch.len() == BATCH || last {
+                    let pending = (total - index - 1) as u32;
+                    let batch = std::mem::take(&mut batch);
+                    if inputs
+                        .blocking_send(Input::Outlooks { batch, pending })
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn outlook(&mut self, job: &ForecastJob, own: &OwnHistory) -> FleetOutlook {
+        let now = self.clock.now();
+        let steps = (job.horizon_seconds / STEP_SECONDS).max(1) as usize;
+        let mut found = FleetOutlook {
+            vm: job.vm.clone(),
+            outlooks: Vec::new(),
+            spark: Vec::new(),
+            coverage: 0.0,
+        };
+        for metric in Metric::FORECAST {
+            let limit = match metric {
+                Metric::Cpu => job.limits.cpu,
+                Metric::Memory => job.limits.memory,
+                Metric::Disk => job.limits.disk_bytes_per_sec,
+                Metric::Net => job.limits.net_bytes_per_sec,
+                _ => None,
+            };
+            // Without a limit nothing can cross; its chart is forecast when it is looked at.
+            let Some(limit) = limit else { continue };
+            let training = match self.training(&job.vm, metric, now, own) {
+                Ok(training) => training,
+                Err(problem) => {
+                    tracing::warn!(vm = %job.vm, %problem, "no forecast");
+                    continue;
+                }
+            };
+            let made: Option<Forecast> = (!training.values.is_empty())
+                .then(|| Select.predict(&training, steps).ok())
+                .flatten()
+                .map(|predicted| {
+                    let vm = job.vm.clone();
+                    forecast::assemble(vm, metric, Some(limit), now, STEP_SECONDS, predicted)
+                });
+            if metric == Metric::Cpu {
+                found.coverage = last_day_coverage(&training);
+                found.spark = forecast::spark(&training, made.as_ref(), 1.0);
+            }
+            found.outlooks.extend(made.as_ref().map(forecast::outlook));
+        }
+        found
+    }
+}
+
+/// 0..=1 of the last day's steps that hold a value; a day that is not full counts as far as it goes.
+fn last_day_coverage(series: &Series) -> f64 {
+    let day = (86_400 / series.step_seconds.max(1)) as usize;
+    let known = series
+        .values
+        .iter()
+        .rev()
+        .take(day)
+        .filter(|value| value.is_finite())
+        .count();
+    known as f64 / day.max(1) as f64
+}
+
+/// Fine where samples are kept, coarser the longer the range.
+fn chart_step(past_seconds: i64, own: bool) -> u32 {
+    if past_seconds <= 2 * 3600 && !own {
+        return (past_seconds / 360).max(5) as u32;
+    }
+    if past_seconds <= 12 * 3600 {
+        return 60.max(if own { 60 } else { STEP_SECONDS });
+    }
+    let steps = (past_seconds / MAX_POINTS / i64::from(STEP_SECONDS) + 1) * i64::from(STEP_SECONDS);
+    steps as u32
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> Problem {
+    Problem::failed(
+        "The history was not read.",
+        error.to_string(),
+        "Check that the data folder can be read and has space.",
+    )
+}

@@ -1,0 +1,401 @@
+//! Performs the core's effects in their order: what must be on disk first is on disk first.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use tokio::sync::{mpsc::Sender, oneshot};
+
+use super::{
+    collect::{self, Collector},
+    command::{Answer, Reply},
+    core::{
+        Action, Core, Document, Effect, EffectId, Fetch, Input, ReplyTo, SourceConfig, SourceRole,
+    },
+    librarian::{Librarian, OwnHistory, Question, Round},
+    perform::{Performer, Platform, coarse},
+};
+use crate::{
+    hypervisor::{
+        Control, Hypervisor,
+        simulated::{Clock, Fleet},
+    },
+    policy::Sampling,
+    problem::Problem,
+    replication::Manifest,
+    store::{
+        StoreError,
+        journal::{Journal, Kind},
+        metrics::Metrics,
+    },
+    units::{EngineId, SourceName},
+    validation::Prober,
+};
+
+/// All that the core's effects act on.
+pub struct Shell {
+    pub engine: EngineId,
+    pub journal: Journal,
+    pub metrics: Metrics,
+    pub sampling: Sampling,
+    pub clock: Arc<dyn Clock>,
+    pub prober: Arc<dyn Prober>,
+    pub fleet: Option<Fleet>,
+    pub inputs: Sender<Input>,
+    pub librarian: Librarian,
+    platforms: BTreeMap<SourceName, Platform>,
+    armed: BTreeSet<SourceName>,
+    collectors: HashMap<SourceName, Collector>,
+    running: HashMap<EffectId, Control>,
+    replies: HashMap<ReplyTo, oneshot::Sender<Reply>>,
+    next_reply: u64,
+    samples_since_prune: u32,
+}
+
+impl Shell {
+    /// # Errors
+    /// When the databases cannot be opened or there is no thread left.
+    #[allow(clippy::too_many_arguments)] // the parts of a worker, each once
+    pub fn new(
+        engine: EngineId,
+        journal: Journal,
+        folder: PathBuf,
+        sampling: Sampling,
+        clock: Arc<dyn Clock>,
+        prober: Arc<dyn Prober>,
+        fleet: Option<Fleet>,
+        inputs: Sender<Input>,
+    ) -> Result<Self, StoreError> {
+        let metrics = Metrics::open(&folder)?;
+        let librarian =
+            Librarian::start(folder.clone(), clock.clone(), inputs.clone()).map_err(|source| {
+                StoreError::File {
+                    path: folder,
+                    source,
+                }
+            })?;
+        Ok(Self {
+            engine,
+            journal,
+            metrics,
+            sampling,
+            clock,
+            prober,
+            fleet,
+            inputs,
+            librarian,
+            platforms: BTreeMap::new(),
+            armed: BTreeSet::new(),
+            collectors: HashMap::new(),
+            running: HashMap::new(),
+            replies: HashMap::new(),
+            next_reply: 0,
+            samples_since_prune: 0,
+        })
+    }
+
+    /// Keeps the place for an answer until the core gives it.
+    pub fn expect_reply(&mut self, reply: oneshot::Sender<Reply>) -> ReplyTo {
+        self.next_reply += 1;
+        let to = ReplyTo(self.next_reply);
+        self.replies.insert(to, reply);
+        to
+    }
+
+    /// Takes one input through the core and performs what comes of it, to the end.
+    pub fn take(&mut self, core: &mut Core, input: Input) {
+        if let Input::Outcome { effect, .. } = &input {
+            self.running.remove(effect);
+        }
+        let effects = core.apply(self.clock.now(), input);
+        if let Err(error) = self.perform_all(effects) {
+            // What could not be kept must not be acted on: the rest of the list is dropped.
+            tracing::error!(%error, "the journal cannot be written; nothing more is changed");
+            let why = error.to_string();
+            for effect in core.apply(self.clock.now(), Input::StoreFailed { why }) {
+                if let Effect::Reply { to, reply } = effect {
+                    self.reply(to, reply);
+                }
+            }
+            self.fail_open_replies(&error);
+        }
+    }
+
+    fn perform_all(&mut self, effects: Vec<Effect>) -> Result<(), StoreError> {
+        for effect in effects {
+            match effect {
+                Effect::Append(row) => self.journal.append(&row)?,
+                Effect::Put(document) => self.put(document)?,
+                Effect::Event(entry) => self.journal.add_event(entry.at, &entry)?,
+                Effect::Do { effect, action } => self.start(effect, action),
+                Effect::Cancel { effect } => {
+                    if let Some(control) = self.running.get(&effect) {
+                        control.cancel();
+                    }
+                }
+                Effect::Reply { to, reply } => self.reply(to, reply),
+                Effect::Fetch { to, fetch } => self.fetch(to, fetch),
+                Effect::Watch(config) => self.watch(config),
+                Effect::Unwatch(name) => {
+                    self.collectors.remove(&name);
+                    self.platforms.remove(&name);
+                    self.armed.remove(&name);
+                }
+                Effect::Store(samples) => {
+                    if let Err(error) = self.metrics.append(&samples) {
+                        // Samples may be lost; operations never.
+                        tracing::warn!(%error, "samples were not kept");
+                    }
+                    self.prune_now_and_then();
+                }
+                Effect::Forecast(jobs) => {
+                    let jobs = jobs
+                        .into_iter()
+                        .map(|job| {
+                            let own = self.own_history(&job.vm.source());
+                            (job, own)
+                        })
+                        .collect();
+                    if self.librarian.rounds.send(Round { jobs }).is_err() {
+                        tracing::error!("the forecaster has ended");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, document: Document) -> Result<(), StoreError> {
+        match document {
+            Document::Source(config) => {
+                if config.armed {
+                    self.armed.insert(config.name.clone());
+                } else {
+                    self.armed.remove(&config.name);
+                }
+                self.journal
+                    .put(Kind::Source, config.name.as_str(), &config)
+            }
+            Document::SourceGone(name) => self.journal.delete(Kind::Source, name.as_str()),
+            Document::Service(service) => {
+                self.journal
+                    .put(Kind::Service, service.name.as_str(), &service)
+            }
+            Document::ServiceGone(name) => self.journal.delete(Kind::Service, name.as_str()),
+            Document::Proposal(proposal) => {
+                self.journal
+                    .put(Kind::Proposal, proposal.id.as_str(), &*proposal)
+            }
+            Document::Manifest(manifest) => {
+                self.journal
+                    .put(Kind::Manifest, manifest.shadow.as_str(), &*manifest)?;
+                self.copy_manifest(*manifest);
+                Ok(())
+            }
+            Document::ManifestGone(shadow) => self.journal.delete(Kind::Manifest, shadow.as_str()),
+        }
+    }
+
+    /// The copy on the target follows each commit; it is for those who come without our database.
+    fn copy_manifest(&self, manifest: Manifest) {
+        if manifest.in_flight.is_some() || manifest.points.is_empty() || !manifest.active {
+            return;
+        }
+        let performer = self.performer();
+        tokio::task::spawn_blocking(move || {
+            if let Err(failure) = performer.copy_manifest(&manifest) {
+                tracing::warn!(
+                    why = failure.why,
+                    "the manifest's copy on the target is old"
+                );
+            }
+        });
+    }
+
+    fn performer(&self) -> Performer {
+        Performer {
+            engine: self.engine.clone(),
+            platforms: self.platforms.clone(),
+            armed: self.armed.clone(),
+            prober: self.prober.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    fn start(&mut self, effect: EffectId, action: Action) {
+        let performer = self.performer();
+        let inputs = self.inputs.clone();
+        let progress = inputs.clone();
+        let control = Control::reporting(coarse(move |progress_now| {
+            // A report that finds no room is followed by a newer one.
+            let _ = progress.try_send(Input::Progress {
+                effect,
+                progress: progress_now,
+            });
+        }));
+        self.running.insert(effect, control.clone());
+        tokio::task::spawn_blocking(move || {
+            let spooled = || {
+                if inputs.blocking_send(Input::Spooled { effect }).is_err() {
+                    tracing::debug!("the engine ended during a cycle");
+                }
+            };
+            let result = performer.perform(&action, &control, &spooled);
+            if inputs
+                .blocking_send(Input::Outcome { effect, result })
+                .is_err()
+            {
+                tracing::debug!("the engine ended before an outcome");
+            }
+        });
+    }
+
+    fn watch(&mut self, config: SourceConfig) {
+        if config.armed {
+            self.armed.insert(config.name.clone());
+        }
+        let platform = self.platform(&config);
+        self.platforms.insert(config.name.clone(), platform.clone());
+        let name = config.name.clone();
+        let started = collect::start(
+            config,
+            platform,
+            self.engine.clone(),
+            self.sampling.clone(),
+            self.inputs.clone(),
+        );
+        match started {
+            Ok(collector) => {
+                self.collectors.insert(name, collector);
+            }
+            Err(error) => tracing::error!(%error, %name, "no thread to read a source"),
+        }
+    }
+
+    fn platform(&self, config: &SourceConfig) -> Platform {
+        match config.kind {
+            SourceRole::Balancer => {
+                let slot = OnceLock::new();
+                if let Some(fleet) = &self.fleet {
+                    let _ = slot.set(fleet.director());
+                }
+                Platform::Balancer(Arc::new(slot))
+            }
+            SourceRole::Hypervisor(_) => {
+                let slot: OnceLock<Arc<dyn Hypervisor>> = OnceLock::new();
+                let simulated = self
+                    .fleet
+                    .as_ref()
+                    .and_then(|fleet| fleet.hypervisor(&config.name));
+                if let Some(platform) = simulated {
+                    let _ = slot.set(platform);
+                }
+                Platform::Hypervisor(Arc::new(slot))
+            }
+        }
+    }
+
+    /// A simulated fleet is a function of its seed: its history is asked for, not kept.
+    fn own_history(&self, source: &SourceName) -> OwnHistory {
+        self.fleet.as_ref()?;
+        match self.platforms.get(source) {
+            Some(Platform::Hypervisor(slot)) => slot.get().cloned(),
+            _ => None,
+        }
+    }
+
+    fn fetch(&mut self, to: ReplyTo, fetch: Fetch) {
+        let Some(reply) = self.replies.remove(&to) else {
+            return;
+        };
+        let question = match fetch {
+            Fetch::Detail {
+                vm,
+                metric,
+                limit,
+                past_seconds,
+                horizon_seconds,
+                version,
+            } => {
+                let own = self.own_history(&vm.source());
+                Question::Detail {
+                    vm,
+                    metric,
+                    limit,
+                    past_seconds,
+                    horizon_seconds,
+                    version,
+                    own,
+                    reply,
+                }
+            }
+            Fetch::History {
+                vm,
+                metric,
+                from,
+                to,
+            } => {
+                let own = self.own_history(&vm.source());
+                Question::History {
+                    vm,
+                    metric,
+                    from,
+                    to,
+                    own,
+                    reply,
+                }
+            }
+            Fetch::Import { known, unknown } => Question::Import {
+                known,
+                unknown,
+                reply,
+            },
+            Fetch::Journal { operation } => {
+                let rows = self
+                    .journal
+                    .rows_of(&operation)
+                    .map(|rows| Answer::Journal { rows });
+                let _ = reply.send(rows.map_err(|error| {
+                    Problem::failed(
+                        "The journal was not read.",
+                        error.to_string(),
+                        "Check that the data folder can be read.",
+                    )
+                }));
+                return;
+            }
+        };
+        if self.librarian.questions.send(question).is_err() {
+            tracing::error!("the history thread has ended");
+        }
+    }
+
+    fn reply(&mut self, to: ReplyTo, reply: Reply) {
+        if let Some(waiting) = self.replies.remove(&to) {
+            // A face that has gone misses nothing.
+            let _ = waiting.send(reply);
+        }
+    }
+
+    fn fail_open_replies(&mut self, error: &StoreError) {
+        for (_, waiting) in self.replies.drain() {
+            let _ = waiting.send(Err(Problem::failed(
+                "The command was not carried out.",
+                format!("The journal cannot be written: {error}"),
+                "Mend that (space, permission) and start the engine again; VMs are untouched.",
+            )));
+        }
+    }
+
+    fn prune_now_and_then(&mut self) {
+        self.samples_since_prune += 1;
+        if self.samples_since_prune >= 1000 {
+            self.samples_since_prune = 0;
+            if let Err(error) = self.metrics.prune(self.clock.now()) {
+                tracing::warn!(%error, "old samples were not dropped");
+            }
+        }
+    }
+}

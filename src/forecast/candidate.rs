@@ -1,0 +1,233 @@
+//! The simple ways to continue a series that [`super::Select`] chooses among, each computed at any past origin.
+
+use super::history::History;
+
+/// The usual day is a median over so many days.
+const PROFILE_DAYS: usize = 7;
+
+/// One way to continue a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Candidate {
+    Last,
+    /// Mean of the last 15 minutes.
+    Level,
+    /// Exponentially smoothed level.
+    SmoothLevel,
+    /// The usual day.
+    Profile,
+    /// The usual day and the present deviation from it, which fades slowly.
+    ProfileSlow,
+    /// The same, fading fast.
+    ProfileFast,
+    /// The usual day and the present deviation of the smoothed level, which fades slowly.
+    ProfileSmooth,
+    /// The same time yesterday.
+    DayNaive,
+    /// Yesterday, shifted by a fading part of the change since then.
+    DayShifted,
+    /// Half the usual day, half the present level.
+    Half,
+    /// The same time a week ago.
+    WeekNaive,
+}
+
+impl Candidate {
+    pub const COUNT: usize = 11;
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Last,
+        Self::Level,
+        Self::SmoothLevel,
+        Self::Profile,
+        Self::ProfileSlow,
+        Self::ProfileFast,
+        Self::ProfileSmooth,
+        Self::DayNaive,
+        Self::DayShifted,
+        Self::Half,
+        Self::WeekNaive,
+    ];
+}
+
+/// How much of a deviation is left after some steps, for each speed.
+#[derive(Clone, Copy, Debug)]
+pub struct Fading {
+    slow: f64,
+    fast: f64,
+    shift: f64,
+}
+
+/// Halving times in minutes.
+const SLOW_MINUTES: f64 = 170.0;
+const FAST_MINUTES: f64 = 33.0;
+const SHIFT_MINUTES: f64 = 68.0;
+
+/// What all candidates need to know of a history, computed once.
+pub struct Basis<'a> {
+    history: &'a History,
+    /// Usual day from `profile_from` to a day past the newest value.
+    profile: Vec<f64>,
+    profile_from: usize,
+    /// Smoothed level at each index from `profile_from` on.
+    smooth: Vec<f64>,
+    level_steps: usize,
+    step_minutes: f64,
+}
+
+/// The state at one origin.
+#[derive(Clone, Copy)]
+pub struct Origin {
+    index: usize,
+    last: f64,
+    level: f64,
+    smooth: f64,
+    profile: f64,
+    /// Change against the day before.
+    shift: f64,
+}
+
+impl Origin {
+    pub fn index(&self) -> usize {
+        self.index
+    }
+}
+
+impl<'a> Basis<'a> {
+    /// Ready for origins from `earliest` on.
+    pub fn new(history: &'a History, earliest: usize) -> Self {
+        let day = history.day;
+        let values = &history.values;
+        let profile_from = earliest.max(day);
+        let profile = (profile_from..values.len() + day)
+            .map(|target| usual(values, target, day))
+            .collect();
+        let step_minutes = 1440.0 / day as f64;
+        Self {
+            history,
+            profile,
+            profile_from,
+            smooth: smooth_levels(values, profile_from, step_minutes),
+            level_steps: ((15.0 / step_minutes) as usize).max(1),
+            step_minutes,
+        }
+    }
+
+    /// The usual value at an index up to any distance past the newest one.
+    pub fn profile_at(&self, target: usize) -> f64 {
+        let last = self.profile_from + self.profile.len() - 1;
+        let days_beyond = target.saturating_sub(last).div_ceil(self.history.day);
+        self.profile[target - days_beyond * self.history.day - self.profile_from]
+    }
+
+    pub fn fading(&self, steps_ahead: usize) -> Fading {
+        let left = |halving_minutes: f64| {
+            (-(steps_ahead as f64) * self.step_minutes / halving_minutes).exp2()
+        };
+        Fading {
+            slow: left(SLOW_MINUTES),
+            fast: left(FAST_MINUTES),
+            shift: left(SHIFT_MINUTES),
+        }
+    }
+
+    pub fn origin(&self, index: usize) -> Origin {
+        let values = &self.history.values;
+        let newest = &values[index + 1 - self.level_steps..=index];
+        Origin {
+            index,
+            last: values[index],
+            level: newest.iter().sum::<f64>() / newest.len() as f64,
+            smooth: self.smooth[index - self.profile_from],
+            profile: self.profile_at(index),
+            shift: values[index] - values[index - self.history.day],
+        }
+    }
+
+    /// What each of [`Candidate::ALL`] says.
+    pub fn say_all(
+        &self,
+        origin: &Origin,
+        steps_ahead: usize,
+        fading: Fading,
+    ) -> [f64; Candidate::COUNT] {
+        Candidate::ALL.map(|candidate| self.say(candidate, origin, steps_ahead, fading))
+    }
+
+    /// What `candidate` says at `origin` about the value `steps_ahead` (at least 1) later.
+    pub fn say(
+        &self,
+        candidate: Candidate,
+        origin: &Origin,
+        steps_ahead: usize,
+        fading: Fading,
+    ) -> f64 {
+        let target = origin.index + steps_ahead;
+        match candidate {
+            Candidate::Last => origin.last,
+            Candidate::Level => origin.level,
+            Candidate::SmoothLevel => origin.smooth,
+            Candidate::Profile => self.profile_at(target),
+            Candidate::ProfileSlow => {
+                self.profile_at(target) + (origin.level - origin.profile) * fading.slow
+            }
+            Candidate::ProfileFast => {
+                self.profile_at(target) + (origin.level - origin.profile) * fading.fast
+            }
+            Candidate::ProfileSmooth => {
+                self.profile_at(target) + (origin.smooth - origin.profile) * fading.slow
+            }
+            Candidate::DayNaive => self.ago(origin, target, 1),
+            Candidate::DayShifted => self.ago(origin, target, 1) + origin.shift * fading.shift,
+            Candidate::Half => f64::midpoint(self.profile_at(target), origin.level),
+            Candidate::WeekNaive => self.ago(origin, target, 7),
+        }
+    }
+
+    /// The value at the time of day of `target`, a multiple of `days` before it and known at `origin`.
+    fn ago(&self, origin: &Origin, target: usize, days: usize) -> f64 {
+        let cycle = self.history.day * days;
+        let cycles = (target - origin.index).div_ceil(cycle).max(1) * cycle;
+        match target.checked_sub(cycles) {
+            Some(index) => self.history.values[index],
+            // A history of less than a week before an early origin: the usual day is the nearest to it.
+            None => self.profile_at(target),
+        }
+    }
+}
+
+/// Median of the same time on the days before `target` that are known.
+fn usual(values: &[f64], target: usize, day: usize) -> f64 {
+    let mut same_time = [0.0; PROFILE_DAYS];
+    let mut count = 0;
+    for days in 1..=PROFILE_DAYS {
+        if let Some(value) = target
+            .checked_sub(days * day)
+            .and_then(|index| values.get(index))
+        {
+            same_time[count] = *value;
+            count += 1;
+        }
+    }
+    let known = &mut same_time[..count];
+    known.sort_unstable_by(f64::total_cmp);
+    if count % 2 == 1 {
+        known[count / 2]
+    } else {
+        f64::midpoint(known[count / 2 - 1], known[count / 2])
+    }
+}
+
+/// Exponentially smoothed level, halving in 20 minutes; warmed up over the day before `from`.
+fn smooth_levels(values: &[f64], from: usize, step_minutes: f64) -> Vec<f64> {
+    let weight = 1.0 - (-step_minutes / 20.0).exp2();
+    let warm_up = from.saturating_sub((600.0 / step_minutes) as usize);
+    let mut level = values[warm_up];
+    let mut levels = Vec::with_capacity(values.len() - from);
+    for (index, value) in values.iter().enumerate().skip(warm_up) {
+        level += weight * (value - level);
+        if index >= from {
+            levels.push(level);
+        }
+    }
+    levels
+}

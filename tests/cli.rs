@@ -1,0 +1,634 @@
+//! Output and exit codes of the real program, each test on a data folder of its own.
+//!
+//! No engine runs beside it, so every call runs one itself until it is done.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Write,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// One operator's machine: folders of its own, no colours, a known name.
+struct Machine {
+    home: TempDir,
+}
+
+struct Done {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self {
+            home: tempfile::tempdir().expect("a temporary folder"),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shadowcast"));
+        command
+            .args(words)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.home.path())
+            .env("USER", "ana")
+            .env("SHADOWCAST_DATA_DIR", self.path("data"))
+            .env("SHADOWCAST_CONFIG", self.path("settings.toml"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    #[track_caller]
+    fn run<const N: usize>(&self, words: [&str; N]) -> Done {
+        Done::from(self.command(words).output().expect("the program starts"))
+    }
+
+    #[track_caller]
+    fn run_with_input<const N: usize>(&self, words: [&str; N], input: &str) -> Done {
+        let mut child = self
+            .command(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stdin = child.stdin.take().expect("a pipe was asked for");
+        // A program that refuses early closes the pipe; its answer says why.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        Done::from(child.wait_with_output().expect("the program ends"))
+    }
+
+    /// With libvirt's own test driver, whose one VM runs in this very process.
+    #[track_caller]
+    fn with_test_driver() -> Self {
+        let machine = Self::new();
+        machine
+            .run(["source", "add", "test:///default", "--name", "t"])
+            .exits(0);
+        machine
+    }
+}
+
+impl From<Output> for Done {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().expect("no signal ended it"),
+            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+        }
+    }
+}
+
+impl Done {
+    #[track_caller]
+    fn exits(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+
+    /// An error for people: what did not happen, why, what to do now.
+    #[track_caller]
+    fn explains(self, code: i32, part: &str) -> Self {
+        let done = self.exits(code);
+        let stderr = &done.stderr;
+        assert!(stderr.contains("error: "), "{stderr}");
+        assert!(stderr.contains("\n  why: "), "{stderr}");
+        assert!(stderr.contains("\n  now: "), "{stderr}");
+        assert!(stderr.contains(part), "{part:?} is missing in:\n{stderr}");
+        done
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error} in:\n{}", self.stdout))
+    }
+}
+
+#[track_caller]
+fn has_fields(object: &Value, names: &[&str]) {
+    for name in names {
+        assert!(
+            object.get(name).is_some(),
+            "{name} is missing in {object:#}"
+        );
+    }
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    let machine = Machine::new();
+    let unknown = machine.run(["frobnicate"]).exits(2);
+    assert!(unknown.stderr.contains("frobnicate"), "{}", unknown.stderr);
+    machine.run(["vm"]).exits(2);
+    machine.run(["approve", "p-1"]).exits(2);
+    machine
+        .run(["traffic", "set", "shop", "--shadow", "25"])
+        .exits(2);
+    machine.run(["snooze", "p-1", "--for", "soon"]).exits(2);
+    machine
+        .run(["service", "map", "shop", "web-1=web/w1"])
+        .exits(2);
+    machine
+        .run(["forecast", "web-1", "--metric", "luck"])
+        .exits(2);
+    assert!(
+        !machine.path("data").exists(),
+        "words that are off must not start an engine"
+    );
+}
+
+#[test]
+fn help_and_version_exit_with_0_and_list_only_what_is_built() {
+    let machine = Machine::new();
+    let help = machine.run(["--help"]).exits(0);
+    for verb in ["vms", "approve", "traffic", "shadow", "lab", "agent"] {
+        assert!(help.stdout.contains(&format!("\n  {verb} ")), "{verb}");
+    }
+    for verb in [
+        "events", "backtest", "whatif", "replay", "report", "audit", "load",
+    ] {
+        assert!(!help.stdout.contains(&format!("\n  {verb} ")), "{verb}");
+    }
+    let version = machine.run(["--version"]).exits(0);
+    assert!(
+        version.stdout.starts_with("shadowcast "),
+        "{}",
+        version.stdout
+    );
+}
+
+#[test]
+fn completions_and_manual_need_no_home() {
+    let machine = Machine::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = Done::from(
+            machine
+                .command(["completions", shell])
+                .env_remove("HOME")
+                .env_remove("SHADOWCAST_DATA_DIR")
+                .output()
+                .expect("the program starts"),
+        )
+        .exits(0);
+        assert!(script.stdout.contains("proposals"), "{shell}");
+    }
+    let page = machine.run(["man"]).exits(0);
+    assert!(page.stdout.contains(".TH shadowcast 1"), "{}", page.stdout);
+}
+
+#[test]
+fn an_address_of_no_known_kind_is_a_usage_error() {
+    let machine = Machine::new();
+    machine
+        .run(["source", "add", "ftp://example.test/"])
+        .explains(2, "ftp://example.test/");
+    let list = machine.run(["source", "list", "--json"]).exits(0).json();
+    assert_eq!(list["sources"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_platform_that_does_not_answer_exits_with_4() {
+    let machine = Machine::new();
+    let socket = machine.path("nobody.sock");
+    let uri = format!("qemu:///session?socket={}", socket.display());
+    machine
+        .run(["source", "add", &uri, "--name", "gone"])
+        .explains(4, "gone");
+    machine.run(["source", "test", &uri]).explains(4, "");
+    let balancer = format!("haproxy+unix://{}", socket.display());
+    machine.run(["source", "test", &balancer]).explains(4, "");
+}
+
+#[test]
+fn a_new_source_is_read_only_until_armed() {
+    let machine = Machine::with_test_driver();
+    let list = machine.run(["source", "list", "--json"]).exits(0).json();
+    let source = &list["sources"][0];
+    has_fields(
+        source,
+        &[
+            "name", "uri", "kind", "role", "armed", "last_ok", "error", "vms",
+        ],
+    );
+    assert_eq!(source["name"], "t");
+    assert_eq!(source["uri"], "test:///default");
+    assert_eq!(source["armed"], false);
+    assert_eq!(source["role"], "both");
+    assert_eq!(source["error"], Value::Null);
+
+    machine.run(["source", "arm", "t"]).exits(0);
+    let list = machine.run(["source", "list", "--json"]).exits(0).json();
+    assert_eq!(list["sources"][0]["armed"], true);
+
+    machine.run(["source", "disarm", "t"]).exits(0);
+    let list = machine.run(["source", "list", "--json"]).exits(0).json();
+    assert_eq!(list["sources"][0]["armed"], false);
+
+    machine.run(["source", "remove", "t"]).exits(0);
+    let list = machine.run(["source", "list", "--json"]).exits(0).json();
+    assert_eq!(list["sources"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_source_that_is_not_there_is_named() {
+    let machine = Machine::new();
+    let done = machine.run(["source", "arm", "nowhere"]);
+    assert_ne!(done.code, 0);
+    assert!(done.stderr.contains("nowhere"), "{}", done.stderr);
+    assert!(done.stderr.contains("\n  now: "), "{}", done.stderr);
+}
+
+#[test]
+fn the_same_name_twice_is_refused() {
+    let machine = Machine::with_test_driver();
+    let again = machine.run(["source", "add", "test:///default", "--name", "t"]);
+    assert_ne!(again.code, 0, "{}", again.stdout);
+    let list = machine.run(["source", "list", "--json"]).exits(0).json();
+    assert_eq!(list["sources"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn vms_come_from_the_platform_in_the_stable_shape() {
+    let machine = Machine::with_test_driver();
+    let all = machine.run(["vms", "--json"]).exits(0).json();
+    let vms = all["vms"].as_array().expect("a list of VMs");
+    assert_eq!(vms.len(), 1, "{all:#}");
+    let vm = &vms[0];
+    has_fields(
+        vm,
+        &[
+            "id",
+            "name",
+            "source",
+            "pool",
+            "state",
+            "instance_type",
+            "vcpus",
+            "memory_bytes",
+            "cpu",
+            "memory",
+            "health",
+            "sampled_at",
+            "shadow",
+        ],
+    );
+    assert_eq!(vm["name"], "test");
+    assert_eq!(vm["source"], "t");
+    assert_eq!(vm["state"], "running");
+    assert!(vm["memory_bytes"].is_u64(), "{vm:#}");
+    assert!(
+        vm["id"].as_str().is_some_and(|id| id.starts_with("t/")),
+        "{vm:#}"
+    );
+
+    let table = machine.run(["vms"]).exits(0);
+    assert!(table.stdout.contains("test"), "{}", table.stdout);
+    assert!(
+        !table.stdout.contains('\u{1b}'),
+        "no colours where nobody looks: {:?}",
+        table.stdout
+    );
+
+    let one = machine.run(["vm", "test", "--json"]).exits(0).json();
+    assert_eq!(one["id"], vm["id"]);
+    let health = machine.run(["health", "test", "--json"]).exits(0).json();
+    has_fields(&health, &["vm", "score", "state", "contributions"]);
+}
+
+#[test]
+fn a_vm_that_is_not_there_is_told_with_close_names() {
+    let machine = Machine::with_test_driver();
+    let done = machine.run(["vm", "tset"]).explains(1, "`tset`");
+    assert!(
+        done.stderr.contains("Did you mean test?"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn a_forecast_without_history_is_never_invented() {
+    let machine = Machine::with_test_driver();
+    let done = machine
+        .run(["forecast", "test", "--json"])
+        .explains(1, "history");
+    assert_eq!(done.stdout, "");
+}
+
+#[test]
+fn broken_settings_name_line_and_column() {
+    let machine = Machine::new();
+    fs::write(
+        machine.path("settings.toml"),
+        "[sampling]\ninterval_seconds = x\n",
+    )
+    .expect("the settings can be written");
+    machine.run(["vms"]).explains(2, "line 2, column 20");
+    machine
+        .run(["policy", "show"])
+        .explains(2, "line 2, column 20");
+}
+
+#[test]
+fn the_settings_are_written_with_their_defaults_and_shown() {
+    let machine = Machine::new();
+    machine.run(["vms"]).exits(0);
+    let written = fs::read_to_string(machine.path("settings.toml")).expect("written at first use");
+    assert!(written.contains("interval_seconds"), "{written}");
+    let shown = machine.run(["policy", "show", "--json"]).exits(0).json();
+    assert_eq!(shown["health"]["threshold"], 50);
+}
+
+#[test]
+fn decisions_on_what_is_not_there_are_refused_with_a_reason() {
+    let machine = Machine::new();
+    let digest = "0".repeat(64);
+    let approve = machine.run(["approve", "p-00000000", "--digest", &digest]);
+    assert_ne!(approve.code, 0);
+    assert!(approve.stderr.contains("p-00000000"), "{}", approve.stderr);
+    machine
+        .run(["operation", "op-00000000"])
+        .explains(1, "op-00000000");
+    machine
+        .run(["cancel", "op-00000000"])
+        .explains(1, "op-00000000");
+    machine
+        .run(["shadow", "retire", "s-00000000"])
+        .explains(1, "s-00000000");
+}
+
+#[test]
+fn empty_listings_are_empty_documents() {
+    let machine = Machine::new();
+    for (words, list) in [
+        (&["pools", "--json"][..], "pools"),
+        (&["services", "--json"], "services"),
+        (&["service", "list", "--json"], "services"),
+        (&["proposals", "--json"], "proposals"),
+        (&["operations", "--json"], "operations"),
+        (&["shadow", "list", "--json"], "shadows"),
+        (&["traffic", "show", "--json"], "services"),
+        (&["health", "--json"], "health"),
+    ] {
+        let output = machine.command(words).output().expect("the program starts");
+        let document = Done::from(output).exits(0).json();
+        assert_eq!(document[list], Value::Array(Vec::new()), "{words:?}");
+    }
+}
+
+#[test]
+fn history_comes_from_csv_and_goes_back_to_it() {
+    let machine = Machine::with_test_driver();
+    let now = jiff::Timestamp::now().as_second() / 300 * 300;
+    let rows: Vec<String> = (1..=12)
+        .map(|step| format!("test,cpu,{},0.{step:02}", now - step * 300))
+        .collect();
+    let csv = format!(
+        "vm,metric,at,value\n{}\nghost,cpu,{now},0.5\n",
+        rows.join("\n")
+    );
+    let taken = machine
+        .run_with_input(["history", "import", "-"], &csv)
+        .exits(0);
+    assert!(taken.stdout.contains("12 samples"), "{}", taken.stdout);
+    assert!(taken.stderr.contains("ghost"), "{}", taken.stderr);
+
+    let back = machine
+        .run(["history", "test", "--since", "2h", "--format", "csv"])
+        .exits(0);
+    let mut table = csv::Reader::from_reader(back.stdout.as_bytes());
+    let values: Vec<f64> = table
+        .records()
+        .filter_map(|row| row.expect("a row").get(3)?.parse().ok())
+        .collect();
+    assert!(
+        values.iter().any(|value| (value - 0.12).abs() < 1e-6),
+        "{}",
+        back.stdout
+    );
+    let document = machine.run(["history", "test", "--json"]).exits(0).json();
+    has_fields(
+        &document,
+        &["vm", "metric", "unit", "step_seconds", "points"],
+    );
+}
+
+#[test]
+fn broken_csv_names_line_and_column() {
+    let machine = Machine::new();
+    fs::write(
+        machine.path("bad.csv"),
+        "vm,metric,at,value\nweb-1,cpu,2026-11-22T14:30:00Z,0.5\nweb-1,cpu,2026-11-22T14:35:00Z,high\n",
+    )
+    .expect("the file can be written");
+    let file = machine.path("bad.csv");
+    let file = file.to_str().expect("a UTF-8 path");
+    machine
+        .run(["history", "import", file])
+        .explains(2, "line 3, column 4");
+    machine
+        .run_with_input(["history", "import", "-"], "vm,metric,at\n")
+        .explains(2, "line 1");
+    machine
+        .run(["history", "import", "/nowhere.csv"])
+        .explains(2, "/nowhere.csv");
+    assert!(!machine.path("data").exists(), "nothing was taken");
+}
+
+/// A real HAProxy with one server, on a socket of its own.
+struct Balancer {
+    child: Child,
+    uri: String,
+}
+
+impl Balancer {
+    fn start(machine: &Machine) -> Self {
+        let socket = machine.path("haproxy.sock");
+        let config = format!(
+            "global\n stats socket {} mode 600 level admin\ndefaults\n mode http\n timeout connect 1s\n \
+             timeout client 1s\n timeout server 1s\nbackend web\n balance roundrobin\n server w1 127.0.0.1:9 weight 100\n",
+            socket.display()
+        );
+        let file = machine.path("haproxy.cfg");
+        fs::write(&file, config).expect("the configuration can be written");
+        let child = Command::new("haproxy")
+            .arg("-db")
+            .arg("-f")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("haproxy is installed");
+        let balancer = Self {
+            child,
+            uri: format!("haproxy+unix://{}", socket.display()),
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while UnixStream::connect(&socket).is_err() {
+            assert!(Instant::now() < deadline, "HAProxy does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        balancer
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way none is left.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn traffic_is_shown_and_a_read_only_balancer_is_never_changed() {
+    let machine = Machine::with_test_driver();
+    let balancer = Balancer::start(&machine);
+    machine
+        .run(["source", "add", &balancer.uri, "--name", "lb"])
+        .exits(0);
+    let unknown = machine.run([
+        "service",
+        "map",
+        "shop",
+        "test=nowhere/w1",
+        "--stateless",
+        "--balancer",
+        "lb",
+    ]);
+    unknown.explains(1, "nowhere/w1");
+    machine
+        .run(["service", "map", "shop", "test=web/w1", "--stateless"])
+        .exits(0);
+    let traffic = machine.run(["traffic", "show", "--json"]).exits(0).json();
+    let shop = &traffic["services"][0];
+    has_fields(
+        shop,
+        &[
+            "name",
+            "primary_weight",
+            "shadow_weight",
+            "shadow_share",
+            "errors_per_second",
+            "response_millis",
+        ],
+    );
+    assert_eq!(shop["primary_weight"], 100);
+    assert_eq!(shop["shadow_weight"], 0);
+
+    machine
+        .run(["traffic", "set", "shop", "--shadow", "25%"])
+        .explains(3, "");
+    let after = machine.run(["traffic", "show", "--json"]).exits(0).json();
+    assert_eq!(after["services"][0]["primary_weight"], 100);
+    machine
+        .run(["traffic", "set", "nothing", "--shadow", "25%"])
+        .explains(1, "nothing");
+    machine.run(["service", "remove", "shop"]).exits(0);
+}
+
+#[test]
+fn a_shadow_by_hand_is_refused_while_its_platform_is_read_only() {
+    let machine = Machine::with_test_driver();
+    let done = machine.run(["shadow", "create", "test", "--yes"]).exits(3);
+    assert!(done.stderr.contains("\n  now: "), "{}", done.stderr);
+    let operations = machine.run(["operations", "--json"]).exits(0).json();
+    assert_eq!(operations["operations"], Value::Array(Vec::new()));
+}
+
+/// The simulated fleet, in which something needs a decision.
+#[test]
+fn a_stale_digest_is_refused_and_nothing_starts() {
+    let machine = Machine::new();
+    let demo = ["--demo", "--vms", "60", "--seed", "1"];
+    let run = |words: &[&str]| {
+        let words = demo.iter().chain(words);
+        Done::from(machine.command(words).output().expect("the program starts"))
+    };
+    let proposals = run(&["proposals", "--json"]).exits(0).json();
+    let first = &proposals["proposals"][0];
+    has_fields(
+        first,
+        &[
+            "id",
+            "kind",
+            "vm",
+            "digest",
+            "urgency",
+            "crosses_at",
+            "probability",
+            "why",
+            "pool",
+            "rejected_pools",
+            "plan",
+            "expires_at",
+        ],
+    );
+    let id = first["id"].as_str().expect("an id");
+    let stale = "0".repeat(64);
+    run(&["approve", id, "--digest", &stale]).explains(3, "digest");
+    let operations = run(&["operations", "--json"]).exits(0).json();
+    assert_eq!(operations["operations"], Value::Array(Vec::new()));
+
+    let shown = run(&["proposal", id]).exits(0);
+    let digest = first["digest"].as_str().expect("a digest");
+    assert!(shown.stdout.contains(digest), "{}", shown.stdout);
+    run(&["reject", id, "--why", "not today"]).exits(0);
+    let after = run(&["proposal", id, "--json"]).exits(0).json();
+    assert_eq!(after["state"], "rejected");
+    assert_eq!(after["decided_by"], "ana");
+    assert!(
+        !machine.path("data/journal.db").exists(),
+        "the demo keeps to a folder of its own"
+    );
+}
+
+#[test]
+fn freeze_is_kept_and_thaw_lifts_it() {
+    let machine = Machine::new();
+    machine.run(["freeze"]).exits(0);
+    let listing = machine.run(["vms"]).exits(0);
+    assert!(listing.stderr.contains("frozen"), "{}", listing.stderr);
+    machine.run(["thaw"]).exits(0);
+    let listing = machine.run(["vms"]).exits(0);
+    assert!(!listing.stderr.contains("frozen"), "{}", listing.stderr);
+}
+
+#[test]
+fn a_lab_that_is_not_there_is_an_empty_status() {
+    let machine = Machine::new();
+    let dir = machine.path("lab");
+    let dir = dir.to_str().expect("a UTF-8 path");
+    let status = machine
+        .run(["lab", "status", "--json", "--dir", dir])
+        .exits(0)
+        .json();
+    has_fields(
+        &status,
+        &["hosts", "guests", "service_url", "haproxy_socket"],
+    );
+    machine
+        .run(["lab", "surge", "--dir", dir])
+        .explains(1, "No lab");
+    machine.run(["lab", "down", "--dir", dir]).exits(0);
+}
