@@ -1,15 +1,12 @@
+//! Chooses the face: a verb of the command line, or the console.
+
 use std::process::ExitCode;
 
-use shadowcast::{cli, engine::thread::Session, problem::Problem};
+use shadowcast::{
+    cli,
+    ui::{self, UiOptions},
+};
 
 fn main() -> ExitCode {
-    cli::run(window)
-}
-
-fn window(_session: Session) -> Result<(), Problem> {
-    Err(Problem::failed(
-        "The console was not opened.",
-        "this build has no window",
-        "Use a verb; `shadowcast --help` lists them.",
-    ))
+    cli::run(|session| ui::run(session, UiOptions::default()))
 }
