@@ -1,5 +1,5 @@
 # What run.sh and test.sh share: asking, Debian packages, Rust. Sourced, not run.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC1091 # used by those who source it; /etc/os-release is the machine's
 
 RUST_WANTED=1.95
 ASSUME_YES=${ASSUME_YES:-}

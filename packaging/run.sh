@@ -30,8 +30,11 @@ shadowcast="${CARGO_TARGET_DIR:-$root/target}/release/shadowcast"
 if [ -n "$lab" ]; then
     # Data of its own: the lab's sources do not mix with real ones.
     export SHADOWCAST_DATA_DIR="${SHADOWCAST_DATA_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/shadowcast-lab}"
-    "$shadowcast" lab up
-    say "The lab runs on after the console is closed; to end it: packaging/run.sh --lab lab down"
+    # `--lab lab down` and its like speak to the lab as it is.
+    if [ "${arguments[0]:-}" != lab ]; then
+        "$shadowcast" lab up
+        say "The lab runs on after the console is closed; to end it: packaging/run.sh --lab lab down"
+    fi
 elif [ ${#arguments[@]} -eq 0 ] || { [[ ${arguments[0]} == -* ]] && [[ " ${arguments[*]} " != *" --demo "* ]]; }; then
     arguments=(--demo "${arguments[@]}")
 fi

@@ -247,7 +247,9 @@ mod tests {
         enum Tagged {
             Until { at: Timestamp },
         }
-        let value = Tagged::Until { at: Timestamp::from_secs(1_795_357_928) };
+        let value = Tagged::Until {
+            at: Timestamp::from_secs(1_795_357_928),
+        };
         let wire = rmp_serde::to_vec_named(&value).unwrap();
         assert_eq!(rmp_serde::from_slice::<Tagged>(&wire).unwrap(), value);
         let json = serde_json::to_string(&value).unwrap();

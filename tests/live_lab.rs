@@ -2,7 +2,14 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::Value;
 use shadowcast::{lab, problem::ProblemKind, units::Timestamp};
@@ -232,6 +239,39 @@ fn a_lab_that_fails_is_taken_down_again() {
 }
 
 #[test]
+fn an_up_that_is_killed_half_way_can_be_taken_down() {
+    if !support::has_lab("an_up_that_is_killed_half_way_can_be_taken_down") {
+        return;
+    }
+    let _turn = support::turn();
+    let dir = support::lab_dir();
+    let data = tempfile::tempdir().unwrap();
+    let mut up = Command::new(env!("CARGO_BIN_EXE_shadowcast"))
+        .args(["lab", "up", "--dir"])
+        .arg(&dir)
+        .env("SHADOWCAST_DATA_DIR", data.path().join("data"))
+        .env("SHADOWCAST_CONFIG", data.path().join("settings.toml"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(up.stderr.take().unwrap());
+    let guests_run = said
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.contains("waiting until the guests serve"));
+    up.kill().unwrap();
+    up.wait().unwrap();
+    let left = processes_naming(&dir);
+    lab::down(&dir).unwrap();
+    assert!(guests_run);
+    // Both daemons and three guests outlive the command.
+    assert!(left.len() >= 5, "{left:#?}");
+    assert!(!dir.exists());
+    assert_eq!(processes_naming(&dir), Vec::<String>::new());
+}
+
+#[test]
 fn what_is_not_a_lab_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let precious = folder.path().join("precious");
@@ -262,4 +302,13 @@ fn what_is_not_a_lab_is_left_alone() {
         );
     }
     assert_eq!(fs::read_to_string(precious).unwrap(), "data");
+}
+
+#[test]
+fn an_up_that_was_ended_at_once_is_taken_down() {
+    let dir = support::lab_dir();
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("lock"), "").unwrap();
+    lab::down(&dir).unwrap();
+    assert!(!dir.exists());
 }

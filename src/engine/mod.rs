@@ -16,6 +16,7 @@ pub mod librarian;
 pub mod perform;
 pub mod remote;
 pub mod shell;
+pub mod simulate;
 pub mod snapshot;
 pub mod thread;
 

@@ -99,11 +99,14 @@ fn configuration(layout: &Layout, record: &Record) -> String {
     # `show servers state` saved here carries the weights over a reload.
     server-state-file {state}
     maxconn 2000
-    log stdout format raw local0 warning
+    log stdout format raw local0 info
 
 defaults
     mode http
     log global
+    # The log names what went wrong, not every request.
+    option httplog
+    option dontlog-normal
     option httpchk GET /
     http-check expect status 200
     option redispatch

@@ -52,7 +52,7 @@ pub fn start(
         Problem::failed(
             format!("The lab's host {} was not started.", host.name),
             why,
-            "Look into libvirtd's log with `shadowcast lab status`, or try `shadowcast lab up` again.",
+            "Mend what libvirtd says, then run `shadowcast lab up` again.",
         )
     };
     let settings = prepare(layout, run_as, host, capabilities_cache)

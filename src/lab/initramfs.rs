@@ -14,11 +14,13 @@ use super::{layout::Layout, preflight::Tools};
 use crate::problem::Problem;
 
 /// What a guest needs of the kernel, each loaded after what it depends on.
-const MODULES: [&str; 7] = [
+const MODULES: [&str; 8] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
     "virtio_balloon",
+    // ext4 asks for this checksum without naming it as a dependency.
+    "crc32c_generic",
     "ext4",
     "button",
     "evdev",

@@ -106,21 +106,27 @@ fn is_static(program: &Path) -> bool {
     })
 }
 
-/// The newest cloud kernel that has its modules beside it.
+/// Kernels that a guest can boot, the best first: Debian's for clouds is the smallest.
+const KERNEL_FLAVOURS: [&str; 4] = ["-cloud-amd64", "-kvm", "-generic", "-amd64"];
+
+/// The newest kernel of the best flavour that has its modules beside it.
 fn find_kernel() -> Option<(PathBuf, PathBuf)> {
-    let mut kernels: Vec<(PathBuf, PathBuf)> = fs::read_dir("/boot")
+    let mut kernels: Vec<(usize, PathBuf, PathBuf)> = fs::read_dir("/boot")
         .ok()?
         .flatten()
         .filter_map(|entry| {
             let name = entry.file_name();
             let release = name.to_str()?.strip_prefix("vmlinuz-")?;
             let modules = Path::new("/lib/modules").join(release);
-            let fits = release.ends_with("-cloud-amd64") && modules.join("modules.dep").is_file();
-            fits.then(|| (entry.path(), modules))
+            let flavour = KERNEL_FLAVOURS
+                .iter()
+                .position(|flavour| release.ends_with(flavour))?;
+            let fits = modules.join("modules.dep").is_file();
+            fits.then(|| (KERNEL_FLAVOURS.len() - flavour, entry.path(), modules))
         })
         .collect();
     kernels.sort();
-    kernels.pop()
+    kernels.pop().map(|(_, kernel, modules)| (kernel, modules))
 }
 
 /// Checks that a lab can live in `dir`: the name fits into socket paths and settings, and nobody else's files are there.
@@ -165,8 +171,7 @@ pub fn folder(dir: &Path, run_as: RunAs) -> Result<(), Problem> {
             refuse(format!("{text} belongs to someone else."))
         }
         Ok(_) => {
-            let empty = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
-            if empty || dir.join("lab.json").is_file() {
+            if is_unused(dir) || dir.join("lab.json").is_file() {
                 Ok(())
             } else {
                 refuse(format!("{text} holds other files."))
@@ -174,6 +179,13 @@ pub fn folder(dir: &Path, run_as: RunAs) -> Result<(), Problem> {
         }
         Err(_) => Ok(()),
     }
+}
+
+/// Empty, or only locked: an `up` that was ended before it wrote its record leaves no more than that.
+pub fn is_unused(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "lock"))
+    })
 }
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ pub struct ShadowJson<'a> {
     rpo_seconds: u32,
     lag_seconds: Option<u64>,
     lag_bytes: Option<u64>,
-    points: Vec<PointJson>,
+    points: Vec<PointJson<'a>>,
     serving_from: Option<u64>,
     /// No point is proven by a test boot yet, so this and `proven_at` are `null`.
     last_proof: Option<()>,
@@ -216,23 +216,26 @@ pub struct ShadowJson<'a> {
 }
 
 #[derive(Serialize)]
-struct PointJson {
+struct PointJson<'a> {
     id: u64,
     at: Timestamp,
     complete_at: Timestamp,
     consistent: Consistency,
     shipped_bytes: u64,
+    /// The volumes that hold it, one for each disk.
+    layers: &'a [String],
     proven_at: Option<Timestamp>,
 }
 
-impl From<&RecoveryPoint> for PointJson {
-    fn from(point: &RecoveryPoint) -> Self {
+impl<'a> From<&'a RecoveryPoint> for PointJson<'a> {
+    fn from(point: &'a RecoveryPoint) -> Self {
         Self {
             id: point.number,
             at: point.at,
             complete_at: point.complete_at,
             consistent: point.consistent,
             shipped_bytes: point.shipped_bytes,
+            layers: &point.layers,
             proven_at: None,
         }
     }

@@ -598,13 +598,6 @@ impl Core {
         format!("{:08x}", self.random.u32(..))
     }
 
-    /// A random UUID, version 4.
-    fn uuid(&mut self) -> String {
-        uuid::Builder::from_random_bytes(self.random.u128(..).to_le_bytes())
-            .into_uuid()
-            .to_string()
-    }
-
     fn vm_name(&self, vm: &VmId) -> String {
         self.vms
             .get(vm)

@@ -182,7 +182,15 @@ impl Core {
                             .insert(config.name.clone(), Source::new(config.clone()));
                         out.push(Effect::Put(Document::Source(config.clone())));
                         out.push(Effect::Watch(config));
-                        self.event(at, TimelineKind::Source, text.clone(), None, None, false, out);
+                        self.event(
+                            at,
+                            TimelineKind::Source,
+                            text.clone(),
+                            None,
+                            None,
+                            false,
+                            out,
+                        );
                         Ok(Answer::Done { text })
                     }
                 }

@@ -40,6 +40,20 @@ pub struct Guard {
     pub last_breach: Option<String>,
     /// The previous repair failed; said once.
     repair_failed: bool,
+    /// The weights were off in the previous reading too: it was not just taken before they were set.
+    drift_seen: bool,
+}
+
+impl Guard {
+    fn new(share: &ShareSpec) -> Self {
+        Self {
+            gate: Gate::new(&*share.backend, &*share.shadow_server),
+            verdict: GateVerdict::Inconclusive,
+            last_breach: None,
+            repair_failed: false,
+            drift_seen: false,
+        }
+    }
 }
 
 impl Core {
@@ -101,12 +115,10 @@ impl Core {
         let Some(balancer) = self.balancers.get(source) else {
             return false;
         };
-        let guard = self.guards.entry(shadow.clone()).or_insert_with(|| Guard {
-            gate: Gate::new(&*share.backend, &*share.shadow_server),
-            verdict: GateVerdict::Inconclusive,
-            last_breach: None,
-            repair_failed: false,
-        });
+        let guard = self
+            .guards
+            .entry(shadow.clone())
+            .or_insert_with(|| Guard::new(share));
         guard.gate.observe(&balancer.reading);
         guard.verdict = guard.gate.verdict(&limits);
         if let GateVerdict::Breached { why } = &guard.verdict {
@@ -219,7 +231,13 @@ impl Core {
         let seen = (weight(&share.primary_server), weight(&share.shadow_server));
         // A backend that cannot be seen at all is a source problem, not a drift.
         let Some(seen_primary) = seen.0 else { return };
-        if seen_primary == primary && seen.1 == Some(shadowed) {
+        let guard = self
+            .guards
+            .entry(shadow.clone())
+            .or_insert_with(|| Guard::new(share));
+        let drifted = seen_primary != primary || seen.1 != Some(shadowed);
+        let seen_before = std::mem::replace(&mut guard.drift_seen, drifted);
+        if !(drifted && seen_before) {
             return;
         }
         let was = seen

@@ -119,8 +119,7 @@ mod tests {
         assert_eq!(root.children().count(), 1);
         let text = root.first_element_child().unwrap().text().unwrap();
         assert_eq!(text, hostile);
-        // XML itself turns a tab in an attribute into a space.
-        assert_eq!(root.attribute("b").unwrap(), hostile.replace('\t', " "));
+        assert_eq!(root.attribute("b"), Some(hostile));
     }
 
     #[test]

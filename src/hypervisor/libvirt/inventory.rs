@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use virt::{
     connect::Connect,
     domain::{Domain, DomainState},
-    error::ErrorNumber,
     storage_pool::StoragePool,
 };
 use virt_sys as sys;
 
 use super::{
+    backup_job, checkpoints,
     domain_xml::{self, DiskXml, DomainXml},
     host::now,
     raw,
@@ -185,14 +185,13 @@ pub fn foreign_jobs(
     described: &DomainXml,
 ) -> Result<Vec<String>, PlatformError> {
     let mut found = described.mirrors.clone();
-    for name in checkpoint_names(link, domain)? {
+    for name in checkpoints::names(link, domain)? {
         if !replication::is_ours(engine, &name) {
             found.push(format!("checkpoint `{name}`"));
         }
     }
     if described.id.is_some()
-        && has_job(link, domain)?
-        && let Some(targets) = backup_targets(link, domain)?
+        && let Some(targets) = backup_job::targets(link, domain)?
         && !targets
             .iter()
             .all(|name| replication::is_ours(engine, name))
@@ -200,61 +199,6 @@ pub fn foreign_jobs(
         found.push("a backup job".to_owned());
     }
     Ok(found)
-}
-
-/// Whether any job runs. Asking for a backup job that is not there writes an error into the host's log.
-fn has_job(link: &Link, domain: &Domain) -> Result<bool, PlatformError> {
-    match raw::job_stats(domain, false) {
-        Ok(job) => Ok(job.kind == raw::JobKind::Running),
-        Err(error)
-            if error.code().is(ErrorNumber::NoSupport)
-                || error.code().is(ErrorNumber::OperationInvalid) =>
-        {
-            Ok(false)
-        }
-        Err(error) => Err(link.during("look for a job")(error)),
-    }
-}
-
-/// The VM's checkpoints; none where the driver has no checkpoints.
-pub fn checkpoint_names(link: &Link, domain: &Domain) -> Result<Vec<String>, PlatformError> {
-    let checkpoints = match raw::checkpoints(domain) {
-        Ok(checkpoints) => checkpoints,
-        Err(error) if error.code().is(ErrorNumber::NoSupport) => return Ok(Vec::new()),
-        Err(error) => return Err(link.during("list checkpoints")(error)),
-    };
-    checkpoints
-        .iter()
-        .map(|checkpoint| checkpoint.name().map_err(link.during("list checkpoints")))
-        .collect()
-}
-
-/// The file names that a running backup job writes into; `None` where no such job runs.
-pub fn backup_targets(link: &Link, domain: &Domain) -> Result<Option<Vec<String>>, PlatformError> {
-    let xml = match raw::backup_xml(domain) {
-        Ok(xml) => xml,
-        Err(error)
-            if error.code().is(ErrorNumber::NoDomainBackup)
-                || error.code().is(ErrorNumber::NoSupport)
-                || error.code().is(ErrorNumber::OperationInvalid) =>
-        {
-            return Ok(None);
-        }
-        Err(error) => return Err(link.during("look for a backup job")(error)),
-    };
-    let document = domain_xml::parse("a backup job", &xml)?;
-    let names = document
-        .descendants()
-        .filter(|node| node.has_tag_name("target"))
-        .filter_map(|target| target.attribute("file"))
-        .map(|path| path.rsplit('/').next().unwrap_or(path).to_owned())
-        .collect::<Vec<_>>();
-    // A pull job has no files and is never ours.
-    Ok(Some(if names.is_empty() {
-        vec![String::new()]
-    } else {
-        names
-    }))
 }
 
 fn pool_of_host(

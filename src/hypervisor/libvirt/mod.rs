@@ -33,6 +33,8 @@ use crate::{
 };
 
 mod address;
+mod backup_job;
+mod checkpoints;
 mod domain_xml;
 mod element;
 mod error;

@@ -1,6 +1,6 @@
 //! What on a host bears an engine's mark: domains by their metadata, everything else by its generated name.
 
-use super::{domain_xml, inventory, volumes, worker::Link};
+use super::{checkpoints, domain_xml, inventory, volumes, worker::Link};
 use crate::{
     hypervisor::{Owned, PlatformError},
     replication,
@@ -25,7 +25,7 @@ pub fn list(link: &Link, engine: &EngineId) -> Result<Vec<Owned>, PlatformError>
         if described.owner.is_some_and(|owner| owner.engine == *engine) {
             found.push(owned("domain", described.name));
         }
-        for name in inventory::checkpoint_names(link, &domain)? {
+        for name in checkpoints::names(link, &domain)? {
             if replication::is_ours(engine, &name) {
                 found.push(owned("checkpoint", name));
             }

@@ -35,6 +35,7 @@ const KEPT_DEVICES: [&str; 6] = [
 ];
 /// What a kept device must not bring along.
 const TIES: [&str; 5] = ["alias", "backend", "driver", "seclabel", "source"];
+const AGENT: &str = "org.qemu.guest_agent.0";
 /// The slot of the shadow's network card where it is free: guests often name interfaces by slot.
 const NIC_SLOT: u32 = 0x1c;
 
@@ -168,13 +169,15 @@ fn devices_of(
                 .with(Element::new("target").attribute("port", "0")),
         );
     }
-    devices = devices.with(
-        Element::new("channel").attribute("type", "unix").with(
-            Element::new("target")
-                .attribute("type", "virtio")
-                .attribute("name", "org.qemu.guest_agent.0"),
-        ),
-    );
+    if named("channel").any(is_agent) {
+        devices = devices.with(
+            Element::new("channel").attribute("type", "unix").with(
+                Element::new("target")
+                    .attribute("type", "virtio")
+                    .attribute("name", AGENT),
+            ),
+        );
+    }
     let slots = kept
         .iter()
         .flat_map(Node::children)
@@ -183,6 +186,11 @@ fn devices_of(
         .filter_map(|address| hexadecimal(address.attribute("slot")))
         .collect();
     Ok((devices, slots))
+}
+
+fn is_agent(channel: &Node) -> bool {
+    domain_xml::child(*channel, "target")
+        .is_some_and(|target| target.attribute("name") == Some(AGENT))
 }
 
 /// The primary's disk as the guest sees it, on another file.
@@ -314,3 +322,6 @@ fn mac(text: &str) -> Result<&str, PlatformError> {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,6 +142,9 @@ impl Stats {
         };
         let mut latest = lock(&self.latest);
         latest.hung.clear();
+        if !stuck {
+            latest.disks.clear();
+        }
         for record in records {
             let vm = VmId::of(source, &record.uuid);
             if stuck && !answered(record) {

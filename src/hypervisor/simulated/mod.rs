@@ -26,6 +26,7 @@ mod clock;
 mod disks;
 mod fault;
 mod handles;
+mod layers;
 mod load;
 mod observe;
 mod replicas;

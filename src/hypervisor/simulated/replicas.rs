@@ -1,11 +1,9 @@
-//! Replication on a simulated platform: checkpoints and spools on the source, layers and manifests on the target.
+//! Replication at its source: checkpoints, the backup job of an increment, its spool.
 
 use std::io::Read;
 
 use super::{
-    disks::{
-        Checkpoint, Volume, VolumeKey, VolumeUse, read_spool_stream, spool_content, spool_reader,
-    },
+    disks::{Checkpoint, Volume, VolumeKey, VolumeUse, spool_content, spool_reader},
     observe::{Platform, STORAGE},
     roster::{Oddity, Record},
     world::World,
@@ -13,7 +11,7 @@ use super::{
 use crate::{
     hypervisor::{Control, PlatformError},
     inventory::Owner,
-    replication::{DiskIncrement, IncrementSpec, Manifest, Progress, prefix},
+    replication::{DiskIncrement, IncrementSpec, Progress, prefix},
     units::{EngineId, PoolId, Timestamp, VmId},
 };
 
@@ -44,7 +42,7 @@ pub(super) fn key(pool: &PoolId, storage: &str, name: &str) -> VolumeKey {
 
 impl Platform {
     /// Lets the time pass that copying takes.
-    fn copy(&self, total_bytes: u64, control: &Control) -> Result<(), PlatformError> {
+    pub(super) fn copy(&self, total_bytes: u64, control: &Control) -> Result<(), PlatformError> {
         let rate = self.shared.spec.latency.copy_bytes_per_sec.max(1);
         let tick = (rate / TICKS_A_SECOND).max(1);
         let mut done_bytes = 0;
@@ -82,7 +80,12 @@ impl Platform {
             })
     }
 
-    fn check_space(&self, world: &World, pool: &PoolId, bytes: u64) -> Result<(), PlatformError> {
+    pub(super) fn check_space(
+        &self,
+        world: &World,
+        pool: &PoolId,
+        bytes: u64,
+    ) -> Result<(), PlatformError> {
         let index = self.pool_index(pool)?;
         let roster = &self.shared.roster;
         let free = roster
@@ -285,135 +288,6 @@ impl Platform {
         world.volumes.retain(|key, volume| {
             volume.used_as != VolumeUse::Spool(vm.clone()) || !key.name.starts_with(&prefix)
         });
-    }
-
-    pub(super) fn layer(
-        &self,
-        spec: &IncrementSpec,
-        disk: usize,
-        spool: &mut dyn Read,
-        control: &Control,
-        halfway: Option<PlatformError>,
-    ) -> Result<u64, PlatformError> {
-        self.pool_index(&spec.target_pool)?;
-        let disk = spec
-            .disks
-            .get(disk)
-            .ok_or_else(|| PlatformError::NotFound {
-                what: format!("disk {disk} of {}", spec.checkpoint),
-            })?;
-        guard(&spec.owner.engine, [&disk.layer_volume])?;
-        let layer = key(&spec.target_pool, &spec.target_storage, &disk.layer_volume);
-        self.pause();
-        {
-            let mut world = self.shared.world();
-            if let Some(backing) = &disk.backing_volume {
-                world.chain(&key(&spec.target_pool, &spec.target_storage, backing))?;
-            }
-            let partial = Volume {
-                used_as: VolumeUse::Layer,
-                backing: disk.backing_volume.clone(),
-                blocks: super::disks::Blocks::new(),
-                bytes: 0,
-                complete: false,
-            };
-            world.volumes.insert(layer.clone(), partial);
-        }
-        if let Some(error) = halfway {
-            return Err(error);
-        }
-        let written = self.fill_layer(&layer, spool, control);
-        if written.is_err() {
-            self.shared.world().volumes.remove(&layer);
-        }
-        written
-    }
-
-    fn fill_layer(
-        &self,
-        layer: &VolumeKey,
-        spool: &mut dyn Read,
-        control: &Control,
-    ) -> Result<u64, PlatformError> {
-        let (blocks, bytes) = read_spool_stream(spool)?;
-        self.check_space(&self.shared.world(), &layer.pool, bytes)?;
-        self.copy(bytes, control)?;
-        let mut world = self.shared.world();
-        let volume = world
-            .volumes
-            .get_mut(layer)
-            .ok_or_else(|| PlatformError::Failed {
-                what: format!("volume {}", layer.name),
-                message: "it was deleted while it was written".to_owned(),
-            })?;
-        volume.blocks = blocks;
-        volume.bytes = bytes;
-        volume.complete = true;
-        Ok(bytes)
-    }
-
-    pub(super) fn flatten(
-        &self,
-        layer: &VolumeKey,
-        flat: &VolumeKey,
-        control: &Control,
-    ) -> Result<(), PlatformError> {
-        self.pool_index(&layer.pool)?;
-        // No owner is given: what is made must bear the mark of what it is made from.
-        let mark = |name: &str| name.splitn(3, '-').take(2).collect::<Vec<_>>().join("-");
-        if !layer.name.starts_with("sc-") || mark(&layer.name) != mark(&flat.name) {
-            return Err(PlatformError::NotOurs {
-                what: format!("volume {}", flat.name),
-            });
-        }
-        let (blocks, bytes) = {
-            let world = self.shared.world();
-            if world
-                .volumes
-                .get(flat)
-                .is_some_and(|volume| volume.complete)
-            {
-                return Ok(());
-            }
-            let bytes = world.chain_bytes(layer);
-            self.check_space(&world, &layer.pool, bytes)?;
-            (world.chain(layer)?, bytes)
-        };
-        self.pause();
-        self.copy(bytes, control)?;
-        let volume = Volume {
-            used_as: VolumeUse::Layer,
-            backing: None,
-            blocks,
-            bytes,
-            complete: true,
-        };
-        self.shared.world().volumes.insert(flat.clone(), volume);
-        Ok(())
-    }
-
-    pub(super) fn remove_volumes(
-        &self,
-        owner: &Owner,
-        pool: &PoolId,
-        storage: &str,
-        volumes: &[String],
-    ) -> Result<(), PlatformError> {
-        guard(&owner.engine, volumes)?;
-        self.pool_index(pool)?;
-        let mut world = self.shared.world();
-        for name in volumes {
-            world.volumes.remove(&key(pool, storage, name));
-        }
-        world.note_broken_shadows();
-        Ok(())
-    }
-
-    pub(super) fn keep_manifest(&self, manifest: &Manifest) -> Result<(), PlatformError> {
-        self.pool_index(&manifest.target_pool)?;
-        let at = (self.source.clone(), manifest.shadow.clone());
-        self.shared.world().manifests.insert(at, manifest.clone());
-        Ok(())
     }
 }
 

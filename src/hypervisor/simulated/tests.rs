@@ -1,9 +1,13 @@
 //! Of the fleet as it is observed; what it does is tested by `tests/contract.rs`.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::*;
 use crate::{
+    forecast::{Forecaster, Select, assemble},
     inventory::Inventory,
     metrics::{Metric, Reading, Series},
     units::VmId,
@@ -183,6 +187,41 @@ fn nobody_else_comes_near_a_limit() {
             assert!(highest < limit, "{} {metric:?} {highest}", vm.name);
         }
     }
+}
+
+#[test]
+fn a_forecast_of_history_alone_finds_each_story_in_time_and_nobody_else() {
+    let (fleet, _) = fleet(1_000, 1);
+    let due: BTreeMap<&String, &StorySpec> = fleet
+        .shared
+        .spec
+        .stories
+        .iter()
+        .map(|story| (&story.name, story))
+        .collect();
+    let now = fleet.shared.now();
+    let mut found = 0;
+    for vm in inventories(&fleet).iter().flat_map(|one| &one.vms) {
+        for (metric, limit) in [(Metric::Cpu, 0.85), (Metric::Memory, 0.9)] {
+            let series = history(&fleet, &vm.id, metric, 14, 300);
+            let Ok(predicted) = Select.predict(&series, 144) else {
+                continue;
+            };
+            let forecast = assemble(vm.id.clone(), metric, Some(limit), now, 300, predicted);
+            let story = due.get(&vm.name).filter(|story| story.metric == metric);
+            let Some(story) = story else {
+                assert_eq!(forecast.crosses_at, None, "{} {metric:?}", vm.name);
+                continue;
+            };
+            let crosses = forecast.crosses_at.expect("it is forecast to cross");
+            let late = crosses.secs_since(now) / 60 - i64::from(story.crosses_in_minutes);
+            assert!((-15..=25).contains(&late), "{}: {late} min late", vm.name);
+            let probability = forecast.probability.unwrap_or_default();
+            assert!(probability > 0.5, "{}: {probability}", vm.name);
+            found += 1;
+        }
+    }
+    assert_eq!(found, due.len());
 }
 
 #[test]

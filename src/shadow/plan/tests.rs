@@ -1,11 +1,12 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{create::shadow_name, *};
 use crate::{
-    inventory::{Disk, DiskFormat, PowerState, Role, ServiceMember, Storage},
+    inventory::{Disk, DiskFormat, Pool, PowerState, Role, ServiceMember, Storage, Vm},
     metrics::Metric,
-    replication::Consistency,
-    shadow::{Need, Reason, Urgency},
+    replication::{Consistency, RecoveryPoint},
+    shadow::{Need, Reason, Sizing, Urgency},
+    units::PoolId,
 };
 
 const GIB: u64 = 1 << 30;

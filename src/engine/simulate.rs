@@ -1,0 +1,469 @@
+//! The whole engine in virtual time on the simulated fleet: the live core, the live performer, a real journal.
+//!
+//! Everything runs on one thread in an order that the seed fixes, so a run can be repeated bit for bit. An engine
+//! can be made to die before or after any of its effects; what it kept is all that its successor gets.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::{
+    command::{Answer, Command, Reply},
+    core::{
+        Action, Core, Document, Effect, EffectId, FleetOutlook, ForecastJob, Input, Kept, ReplyTo,
+        Sampled, SourceConfig, SourceRole,
+    },
+    perform::{Performer, Platform},
+    snapshot::{OperationState, Snapshot},
+};
+use crate::{
+    forecast::{self, Forecaster, Select},
+    hypervisor::{
+        Control,
+        simulated::{Clock as _, Fleet, FleetSpec, VirtualClock},
+    },
+    metrics::{Metric, rates::RateTracker},
+    policy::Settings,
+    shadow::{Proposal, ProposalState},
+    store::{
+        StoreError,
+        journal::{Journal, Kind},
+    },
+    units::{EngineId, SourceName, Timestamp},
+};
+
+const TICK_MILLIS: u64 = 1000;
+const HISTORY_SECONDS: i64 = 14 * 86_400;
+const STEP_SECONDS: u32 = 300;
+/// Inputs after which a simulation that has not come to rest never will.
+const MAX_INPUTS: u32 = 200_000;
+
+/// Where an engine dies: at its n-th effect of those that leave a trace, before or after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    Never,
+    Before(u32),
+    After(u32),
+}
+
+/// The engine died where it was told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Died;
+
+/// One world: the fleet and what engines keep outlive each engine.
+pub struct Simulation {
+    pub fleet: Fleet,
+    pub clock: Arc<VirtualClock>,
+    pub engine: EngineId,
+    pub settings: Settings,
+    journal: Journal,
+    seed: u64,
+}
+
+/// One engine in the world, from its start to its death.
+pub struct Life<'a> {
+    world: &'a Simulation,
+    core: Core,
+    performer: Performer,
+    sources: Vec<SourceConfig>,
+    trackers: BTreeMap<SourceName, RateTracker>,
+    inbox: VecDeque<Input>,
+    replies: BTreeMap<ReplyTo, Reply>,
+    next_reply: u64,
+    death: Death,
+    /// Effects that left a trace so far.
+    pub effects: u32,
+    pub samples: u64,
+    next_inventory: Timestamp,
+    next_sample: Timestamp,
+}
+
+impl Simulation {
+    /// # Errors
+    /// When SQLite fails.
+    pub fn new(spec: FleetSpec, settings: Settings, start: Timestamp) -> Result<Self, StoreError> {
+        let seed = spec.seed;
+        let clock = Arc::new(VirtualClock::new(start));
+        let fleet = Fleet::new(spec, clock.clone());
+        Ok(Self {
+            fleet,
+            clock,
+            engine: EngineId::new(format!("{seed:016x}{seed:016x}")),
+            settings,
+            journal: Journal::in_memory()?,
+            seed,
+        })
+    }
+
+    /// Starts an engine on what earlier ones kept.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn start(&self, death: Death) -> Result<Life<'_>, StoreError> {
+        let sources = self.sources();
+        let kept = Kept {
+            sources: sources.clone(),
+            services: self.fleet.services(),
+            proposals: self.journal.all(Kind::Proposal)?,
+            manifests: self.journal.all(Kind::Manifest)?,
+            rows: self.journal.rows()?,
+            events: Vec::new(),
+        };
+        // Each life draws other names, as another process would.
+        let seed = self.seed ^ self.clock.now().0 as u64;
+        let core = Core::new(self.engine.clone(), self.settings.clone(), true, seed, kept);
+        let platforms = sources
+            .iter()
+            .map(|config| (config.name.clone(), self.platform(config)));
+        let performer = Performer {
+            engine: self.engine.clone(),
+            platforms: platforms.collect(),
+            armed: sources.iter().map(|config| config.name.clone()).collect(),
+            prober: self.fleet.prober(),
+            clock: self.clock.clone(),
+        };
+        let now = self.clock.now();
+        Ok(Life {
+            world: self,
+            core,
+            performer,
+            sources,
+            trackers: BTreeMap::new(),
+            inbox: VecDeque::from([Input::Started]),
+            replies: BTreeMap::new(),
+            next_reply: 0,
+            death,
+            effects: 0,
+            samples: 0,
+            next_inventory: now,
+            next_sample: now,
+        })
+    }
+
+    fn sources(&self) -> Vec<SourceConfig> {
+        let config = |name: SourceName, kind| SourceConfig {
+            uri: format!("simulated://{name}"),
+            name,
+            kind,
+            armed: true,
+        };
+        let mut sources: Vec<SourceConfig> = self
+            .fleet
+            .sources()
+            .into_iter()
+            .map(|(name, role)| config(name, SourceRole::Hypervisor(role)))
+            .collect();
+        sources.push(config(self.fleet.director_name(), SourceRole::Balancer));
+        sources
+    }
+
+    fn platform(&self, config: &SourceConfig) -> Platform {
+        match self.fleet.hypervisor(&config.name) {
+            Some(platform) => Platform::Hypervisor(Arc::new(OnceLock::from(platform))),
+            None => Platform::Balancer(Arc::new(OnceLock::from(self.fleet.director()))),
+        }
+    }
+}
+
+impl Life<'_> {
+    /// Asks, and runs until the answer is there.
+    ///
+    /// # Errors
+    /// When the engine dies first.
+    pub fn ask(&mut self, command: Command) -> Result<Reply, Died> {
+        self.next_reply += 1;
+        let to = ReplyTo(self.next_reply);
+        self.inbox.push_back(Input::Command { to, command });
+        for _ in 0..MAX_INPUTS {
+            if let Some(reply) = self.replies.remove(&to) {
+                return Ok(reply);
+            }
+            self.step()?;
+        }
+        Ok(Err(crate::problem::Problem::failed(
+            "Nothing was answered.",
+            "no end in sight",
+            "",
+        )))
+    }
+
+    /// Runs for so long in virtual time.
+    ///
+    /// # Errors
+    /// When the engine dies first.
+    pub fn run(&mut self, time: Duration) -> Result<(), Died> {
+        let end = self.world.clock.now().plus_millis(time.as_millis() as i64);
+        while self.world.clock.now() < end {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Runs until no operation goes on by itself; false when that never comes.
+    ///
+    /// # Errors
+    /// When the engine dies first.
+    pub fn rest(&mut self) -> Result<bool, Died> {
+        for _ in 0..MAX_INPUTS {
+            if self.inbox.is_empty() && !self.core.is_busy() {
+                return Ok(true);
+            }
+            self.step()?;
+        }
+        Ok(false)
+    }
+
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.core.snapshot(self.world.clock.now())
+    }
+
+    /// The next input; when there is none, time passes and brings readings and a tick.
+    fn step(&mut self) -> Result<(), Died> {
+        if let Some(input) = self.inbox.pop_front() {
+            return self.take(input);
+        }
+        self.world.clock.advance(TICK_MILLIS);
+        self.read_sources();
+        self.inbox.push_back(Input::Tick);
+        Ok(())
+    }
+
+    fn read_sources(&mut self) {
+        let now = self.world.clock.now();
+        let sampling = &self.world.settings.sampling;
+        let inventory_due = now >= self.next_inventory;
+        let sample_due = now >= self.next_sample;
+        if inventory_due {
+            self.next_inventory = now.plus_secs(i64::from(sampling.inventory_seconds));
+        }
+        if sample_due {
+            self.next_sample = now.plus_secs(i64::from(sampling.interval_seconds));
+        }
+        for config in &self.sources {
+            let source = config.name.clone();
+            let Some(platform) = self.world.fleet.hypervisor(&source) else {
+                let result = self.world.fleet.director().read();
+                self.inbox.push_back(Input::Traffic {
+                    source,
+                    result,
+                    millis: 0,
+                });
+                continue;
+            };
+            if inventory_due {
+                let result = platform.inventory();
+                self.inbox.push_back(Input::Inventory {
+                    source: source.clone(),
+                    result,
+                    millis: 0,
+                });
+            }
+            if sample_due {
+                let tracker = self
+                    .trackers
+                    .entry(source.clone())
+                    .or_insert_with(|| RateTracker::new(sampling.interval_seconds));
+                let result = platform.sample().map(|readings| Sampled {
+                    samples: readings
+                        .readings
+                        .into_iter()
+                        .map(|one| tracker.take(one))
+                        .collect(),
+                    hung: readings.hung,
+                });
+                if let Ok(sampled) = &result {
+                    self.samples += sampled.samples.len() as u64;
+                }
+                self.inbox.push_back(Input::Samples {
+                    source,
+                    result,
+                    millis: 0,
+                });
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), Died> {
+        for effect in self.core.apply(self.world.clock.now(), input) {
+            let traced = matches!(
+                effect,
+                Effect::Append(_) | Effect::Put(Document::Manifest(_)) | Effect::Do { .. }
+            );
+            if !traced {
+                self.perform(effect);
+                continue;
+            }
+            self.effects += 1;
+            if self.death == Death::Before(self.effects) {
+                return Err(Died);
+            }
+            self.perform(effect);
+            if self.death == Death::After(self.effects) {
+                return Err(Died);
+            }
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Append(row) => self.keep(|journal| journal.append(&row)),
+            Effect::Put(document) => self.put(document),
+            Effect::Do { effect, action } => self.act(effect, &action),
+            Effect::Reply { to, reply } => {
+                self.replies.insert(to, reply);
+            }
+            Effect::Fetch { to, .. } => {
+                let answer = Answer::Done {
+                    text: "not asked for in simulations".to_owned(),
+                };
+                self.replies.insert(to, Ok(answer));
+            }
+            Effect::Forecast(jobs) => {
+                let batch = jobs.iter().map(|job| self.outlook(job)).collect();
+                self.inbox.push_back(Input::Outlooks { batch, pending: 0 });
+            }
+            // Nothing runs beside this thread, samples are a function of the seed, and sources are read in step.
+            Effect::Event(_)
+            | Effect::Cancel { .. }
+            | Effect::Watch(_)
+            | Effect::Unwatch(_)
+            | Effect::Store(_) => {}
+        }
+    }
+
+    fn act(&mut self, effect: EffectId, action: &Action) {
+        let mut spooled = false;
+        let result = {
+            let spooled = std::cell::Cell::new(false);
+            let result = self
+                .performer
+                .perform(action, &Control::default(), &|| spooled.set(true));
+            (result, spooled.get())
+        };
+        spooled |= result.1;
+        if spooled {
+            self.inbox.push_back(Input::Spooled { effect });
+        }
+        self.inbox.push_back(Input::Outcome {
+            effect,
+            result: result.0,
+        });
+    }
+
+    fn put(&mut self, document: Document) {
+        self.keep(|journal| match document {
+            Document::Proposal(proposal) => {
+                journal.put(Kind::Proposal, proposal.id.as_str(), &*proposal)
+            }
+            Document::Manifest(manifest) => {
+                journal.put(Kind::Manifest, manifest.shadow.as_str(), &*manifest)
+            }
+            Document::ManifestGone(shadow) => journal.delete(Kind::Manifest, shadow.as_str()),
+            Document::Source(_)
+            | Document::SourceGone(_)
+            | Document::Service(_)
+            | Document::ServiceGone(_) => Ok(()),
+        });
+    }
+
+    fn keep(&mut self, write: impl FnOnce(&Journal) -> Result<(), StoreError>) {
+        if let Err(error) = write(&self.world.journal) {
+            self.inbox.push_back(Input::StoreFailed {
+                why: error.to_string(),
+            });
+        }
+    }
+
+    fn outlook(&self, job: &ForecastJob) -> FleetOutlook {
+        let now = self.world.clock.now();
+        let mut found = FleetOutlook {
+            vm: job.vm.clone(),
+            outlooks: Vec::new(),
+            spark: Vec::new(),
+            coverage: 0.0,
+        };
+        let Some(platform) = self.world.fleet.hypervisor(&job.vm.source()) else {
+            return found;
+        };
+        let steps = (job.horizon_seconds / STEP_SECONDS) as usize;
+        for (metric, limit) in [
+            (Metric::Cpu, job.limits.cpu),
+            (Metric::Memory, job.limits.memory),
+        ] {
+            let from = now.plus_secs(-HISTORY_SECONDS);
+            let history = platform.history(&job.vm, metric, from, now, STEP_SECONDS);
+            let Ok(Some(series)) = history else { continue };
+            found.coverage = series.coverage();
+            if let Ok(predicted) = Select.predict(&series, steps) {
+                let vm = job.vm.clone();
+                let made = forecast::assemble(vm, metric, limit, now, STEP_SECONDS, predicted);
+                found.outlooks.push(forecast::outlook(&made));
+            }
+        }
+        found
+    }
+
+    /// The most urgent open proposal, once there is one.
+    ///
+    /// # Errors
+    /// When the engine dies first.
+    pub fn await_proposal(
+        &mut self,
+        wanted: impl Fn(&Proposal) -> bool,
+    ) -> Result<Option<Arc<Proposal>>, Died> {
+        for _ in 0..MAX_INPUTS {
+            self.step()?;
+            if !self.inbox.is_empty() {
+                continue;
+            }
+            let found = self
+                .core
+                .snapshot(self.world.clock.now())
+                .proposals
+                .into_iter()
+                .find(|proposal| proposal.state == ProposalState::Open && wanted(proposal));
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Figures {
+    pub seed: u64,
+    pub vms: u32,
+    pub hours: f64,
+    pub samples_in: u64,
+    pub proposals: u64,
+    pub operations: OperationFigures,
+    pub violations: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OperationFigures {
+    pub done: u64,
+    pub undone: u64,
+    pub parked: u64,
+}
+
+impl Figures {
+    /// Counts how operations ended.
+    pub fn count(&mut self, snapshot: &Snapshot) {
+        for operation in &snapshot.operations {
+            match operation.state {
+                OperationState::Done => self.operations.done += 1,
+                OperationState::Undone => self.operations.undone += 1,
+                OperationState::Parked => self.operations.parked += 1,
+                OperationState::Running | OperationState::Waiting | OperationState::Failed => {}
+            }
+        }
+    }
+}
