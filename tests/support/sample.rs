@@ -1103,7 +1103,7 @@ pub fn shadows() -> Vec<ShadowView> {
                             complete_at: NOW.plus_secs(
                                 2 - (*lag as i64) - (7 - number as i64) * i64::from(*rpo),
                             ),
-                            consistent: if number % 3 == 0 {
+                            consistent: if number.is_multiple_of(3) {
                                 Consistency::FileSystem
                             } else {
                                 Consistency::Crash
@@ -1171,6 +1171,7 @@ fn services() -> Vec<ServiceView> {
 }
 
 fn timeline() -> Vec<TimelineEntry> {
+    use TimelineKind as Kind;
     let entry = |ago: i64, kind, text: &str, name: Option<&str>, operation: Option<&str>, bad| {
         TimelineEntry {
             at: NOW.plus_secs(-ago),
@@ -1181,7 +1182,6 @@ fn timeline() -> Vec<TimelineEntry> {
             bad,
         }
     };
-    use TimelineKind as Kind;
     vec![
         entry(
             92,
