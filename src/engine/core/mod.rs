@@ -216,6 +216,8 @@ pub enum Action {
         share: Box<ShareSpec>,
     },
     Examine {
+        /// What errors call it.
+        name: SourceName,
         uri: String,
     },
     /// Look at these sources once more, now.
@@ -332,6 +334,8 @@ pub struct Core {
     vms: BTreeMap<VmId, VmRecord>,
     ledger: Ledger,
     proposals: BTreeMap<ProposalId, Arc<Proposal>>,
+    /// Proposals whose split an operator has changed.
+    adjusted: BTreeSet<ProposalId>,
     operations: BTreeMap<OperationId, Operation>,
     shadows: BTreeMap<ShadowId, Shadow>,
     manifests: BTreeMap<ShadowId, Manifest>,
@@ -380,6 +384,7 @@ impl Core {
             vms: BTreeMap::new(),
             ledger: Ledger::default(),
             proposals: BTreeMap::new(),
+            adjusted: BTreeSet::new(),
             operations: BTreeMap::new(),
             shadows: BTreeMap::new(),
             manifests: BTreeMap::new(),

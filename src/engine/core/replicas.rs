@@ -46,6 +46,14 @@ impl Core {
         if self.replica_effect(&manifest.shadow).is_some() {
             return false;
         }
+        // After a start the sources are being connected: nothing is tried before they were heard.
+        let ends = [manifest.vm.source(), manifest.target_pool.source()];
+        if ends
+            .iter()
+            .any(|end| self.sources.get(end).is_none_or(|source| !source.heard))
+        {
+            return false;
+        }
         let replica = self.replicas.get(&manifest.shadow);
         if replica
             .and_then(|replica| replica.not_before)
