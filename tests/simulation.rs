@@ -140,11 +140,17 @@ fn a_shadow_lives_and_goes_without_a_trace() {
 #[test]
 fn an_engine_that_dies_anywhere_is_carried_on_by_the_next() {
     let (_, effects) = undisturbed();
-    for n in 1..=effects {
-        for death in [Death::Before(n), Death::After(n)] {
-            die_and_carry_on(death);
+    // Each death is a world of its own: half of them on each of two threads.
+    std::thread::scope(|scope| {
+        for first in 1..=2 {
+            scope.spawn(move || {
+                for n in (first..=effects).step_by(2) {
+                    die_and_carry_on(Death::Before(n));
+                    die_and_carry_on(Death::After(n));
+                }
+            });
         }
-    }
+    });
 }
 
 fn die_and_carry_on(death: Death) {

@@ -37,6 +37,7 @@ mod shadow;
 mod source;
 mod traffic;
 mod vms;
+mod watchdog;
 
 use context::{Context, Demo, Global};
 
@@ -97,6 +98,8 @@ enum Verb {
     Lab(lab::Lab),
     Completions(completions::Completions),
     Man(completions::Man),
+    #[command(subcommand, hide = true)]
+    Watchdog(watchdog::Watchdog),
 }
 
 /// Reads the arguments, does what they say, and returns the exit code that scripts rely on.
@@ -156,6 +159,7 @@ impl Verb {
             Self::Lab(verb) => verb.run(context),
             Self::Completions(verb) => verb.run(),
             Self::Man(verb) => verb.run(),
+            Self::Watchdog(verb) => verb.run(),
         }
     }
 }

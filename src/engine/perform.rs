@@ -142,7 +142,7 @@ impl Performer {
                 return self.await_answer(address, *port, path, *timeout_seconds);
             }
             Step::AddServer { director, server } => {
-                self.director(director)?.ensure_server(server)?
+                self.director(director)?.ensure_server(server)?;
             }
             Step::AwaitServer {
                 director,

@@ -28,6 +28,16 @@ struct Reading {
     memory_used: Option<f64>,
 }
 
+impl Reading {
+    fn seconds_since(&self, earlier: &Self) -> f64 {
+        self.at.duration_since(earlier.at).as_secs_f64()
+    }
+
+    fn cpu_seconds_since(&self, earlier: &Self) -> f64 {
+        self.cpu_nanos.saturating_sub(earlier.cpu_nanos) as f64 / 1e9
+    }
+}
+
 /// Measures every guest that has no calibration yet, all at once: first idle, then under a steady load.
 ///
 /// # Errors
@@ -44,24 +54,18 @@ pub fn run(layout: &Layout, record: &mut Record) -> Result<(), Problem> {
     }
     let before = read_all(layout, &guests)?;
     thread::sleep(WINDOW);
-    let idle = read_all(layout, &guests)?;
+    let idle_end = read_all(layout, &guests)?;
     let answered = load_all(&guests)?;
     let loaded = read_all(layout, &guests)?;
+    let (idle, cost) = pooled(&before, &idle_end, &loaded, &answered);
     for (index, guest) in guests.iter().enumerate() {
-        let cpu = |from: &Reading, to: &Reading| {
-            (to.cpu_nanos.saturating_sub(from.cpu_nanos)) as f64 / 1e9
-        };
-        let seconds = |from: &Reading, to: &Reading| to.at.duration_since(from.at).as_secs_f64();
-        let (first, second, third) = (&before[index], &idle[index], &loaded[index]);
-        let idle_cpu = cpu(first, second) / seconds(first, second);
-        let spent = cpu(second, third) - idle_cpu * seconds(second, third);
+        let (first, last) = (&before[index], &loaded[index]);
         let calibration = Calibration {
-            idle_cpu,
-            // A cost of nothing would ask for endless requests.
-            cpu_seconds_per_request: (spent / f64::from(answered[index])).max(0.002),
-            memory_used: third.memory_used,
-            disk_bytes_per_second: (third.disk_bytes - first.disk_bytes) as f64
-                / seconds(first, third),
+            idle_cpu: idle,
+            cpu_seconds_per_request: cost,
+            memory_used: last.memory_used,
+            disk_bytes_per_second: (last.disk_bytes - first.disk_bytes) as f64
+                / last.seconds_since(first),
         };
         if let Some(known) = record
             .guests
@@ -72,6 +76,29 @@ pub fn run(layout: &Layout, record: &mut Record) -> Result<(), Problem> {
         }
     }
     record.save(layout)
+}
+
+/// CPU without requests and CPU seconds a request, over all guests: they are alike, and their mean is steadier than
+/// each alone on a busy machine.
+fn pooled(
+    before: &[Reading],
+    idle_end: &[Reading],
+    loaded: &[Reading],
+    answered: &[u32],
+) -> (f64, f64) {
+    let spent = |from: &[Reading], to: &[Reading]| -> (f64, f64) {
+        from.iter()
+            .zip(to)
+            .map(|(from, to)| (to.cpu_seconds_since(from), to.seconds_since(from)))
+            .fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    };
+    let (idle_cpu, idle_seconds) = spent(before, idle_end);
+    let idle = idle_cpu / idle_seconds;
+    let (cpu, seconds) = spent(idle_end, loaded);
+    let requests: u32 = answered.iter().sum();
+    // A cost of nothing would ask for endless requests.
+    let cost = ((cpu - idle * seconds) / f64::from(requests)).max(0.002);
+    (idle, cost)
 }
 
 fn read_all(layout: &Layout, guests: &[GuestRecord]) -> Result<Vec<Reading>, Problem> {
@@ -159,4 +186,27 @@ fn load(guest: &GuestRecord) -> Result<u32, Problem> {
         thread::sleep(PAUSE);
     }
     Ok(answered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cost_of_a_request_is_what_it_adds_to_the_idle_guest() {
+        let start = Instant::now();
+        let reading = |seconds: u64, cpu_millis: u64| Reading {
+            at: start + Duration::from_secs(seconds),
+            cpu_nanos: cpu_millis * 1_000_000,
+            disk_bytes: 0,
+            memory_used: None,
+        };
+        // 5 % of a vCPU idle; then 30 and 50 requests of 20 ms above it.
+        let before = [reading(0, 1_000), reading(0, 2_000)];
+        let idle_end = [reading(10, 1_500), reading(10, 2_500)];
+        let loaded = [reading(20, 2_600), reading(20, 4_000)];
+        let (idle, cost) = pooled(&before, &idle_end, &loaded, &[30, 50]);
+        assert!((idle - 0.05).abs() < 1e-9, "{idle}");
+        assert!((cost - 0.02).abs() < 1e-9, "{cost}");
+    }
 }

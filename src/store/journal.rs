@@ -271,7 +271,7 @@ mod tests {
         };
         journal.append(&row).unwrap();
         assert!(journal.append(&row).is_err(), "the same number twice");
-        assert_eq!(journal.rows().unwrap(), [row.clone()]);
+        assert_eq!(journal.rows().unwrap(), std::slice::from_ref(&row));
         assert_eq!(journal.rows_of(&"op-2".into()).unwrap(), []);
     }
 

@@ -15,7 +15,7 @@ use super::{
     notices::{Asked, Notices},
     pass::{Go, Pass, Range, Screen},
     shell::{self, Foot, Top},
-    theme,
+    theme, undo,
     views::{
         fleet::FleetView, now::NowView, shadows::ShadowsView, sources::SourcesView,
         timeline::TimelineView, vm::VmPage,
@@ -27,11 +27,11 @@ use crate::{
     engine::{
         command::{Answer, Command, Reply},
         handle::Handle,
-        snapshot::{OperationState, Snapshot},
+        snapshot::Snapshot,
     },
     problem::Problem,
     shadow::ProposalState,
-    units::VmId,
+    units::{OperationId, VmId},
 };
 
 /// A snapshot this old says that the engine hangs.
@@ -53,6 +53,9 @@ pub struct App {
     notices: Notices,
     find: Find,
     keys_open: bool,
+    /// The operation that is asked about before it is undone.
+    undoing: Option<OperationId>,
+    attached: bool,
     now_view: NowView,
     fleet: FleetView,
     shadows: ShadowsView,
@@ -86,6 +89,8 @@ impl App {
             notices: Notices::default(),
             find: Find::default(),
             keys_open: false,
+            undoing: None,
+            attached: options.attached,
             now_view: NowView::default(),
             fleet: FleetView::default(),
             shadows: ShadowsView::default(),
@@ -114,15 +119,11 @@ impl App {
         for (command, reply) in self.asked.poll() {
             self.answered(&command, &reply, &now, time);
         }
-        let modal = self.keys_open || self.find.is_open();
-        let pressed = action::pressed(&ctx);
         let mut out = Vec::new();
         let mut go = Vec::new();
-        if !modal {
-            self.global_keys(&pressed, &now, &mut out, &ctx, &mut go);
-        }
-        let keys: &[Action] = if modal { &[] } else { &pressed };
-        self.paint(ui, &now, &clock, keys, &mut out, &mut go);
+        let keys = self.keys(&ctx, &now, &mut out, &mut go);
+        self.paint(ui, &now, &clock, &keys, &mut out, &mut go);
+        undo::dialog(&ctx, &mut self.undoing, &now, &self.by, &mut out);
         self.find.ui(&ctx, &now, &self.facts, &clock, &mut go);
         keys::overlay(&ctx, &mut self.keys_open);
         self.notices.toasts(&ctx);
@@ -157,6 +158,26 @@ impl App {
         }
     }
 
+    /// The actions for the views. A dialog takes the keys for itself; those of the whole window are carried out here.
+    fn keys(
+        &mut self,
+        ctx: &Context,
+        now: &Arc<Snapshot>,
+        out: &mut Vec<Command>,
+        go: &mut Vec<Go>,
+    ) -> Vec<Action> {
+        if self.keys_open || self.find.is_open() || self.undoing.is_some() {
+            return Vec::new();
+        }
+        let mut pressed = action::pressed(ctx);
+        if self.now_view.asks() {
+            pressed.retain(|action| matches!(action, Action::Confirm | Action::Close));
+            return pressed;
+        }
+        self.global_keys(&pressed, now, out, ctx, go);
+        pressed
+    }
+
     fn global_keys(
         &mut self,
         pressed: &[Action],
@@ -171,24 +192,30 @@ impl App {
                 Action::Keys => self.keys_open = true,
                 Action::Theme => toggle_theme(ctx),
                 Action::Undo => {
-                    let running = now.operations.iter().find(|operation| {
-                        matches!(
-                            operation.state,
-                            OperationState::Running | OperationState::Waiting
-                        ) && !operation.undoing
-                    });
-                    if let Some(operation) = running {
-                        out.push(Command::OperationCancel {
-                            operation: operation.id.clone(),
-                            by: self.by.clone(),
-                        });
+                    // What is selected; or the only one that runs; among several, choosing comes first.
+                    let mut running = now.operations.iter().filter(|it| undo::can(it));
+                    let selected = self.now_view.selected_operation();
+                    let chosen = selected
+                        .and_then(|id| now.operations.iter().find(|it| it.id == *id))
+                        .filter(|it| undo::can(it));
+                    match (chosen, running.next(), running.next()) {
+                        (Some(it), ..) | (None, Some(it), None) => go.push(Go::Undo(it.id.clone())),
+                        (None, Some(_), Some(_)) => go.push(Go::To(Screen::Timeline)),
+                        (None, None, _) => {}
                     }
                 }
                 Action::Freeze => out.push(Command::Freeze {
                     frozen: !now.frozen,
                     by: self.by.clone(),
                 }),
-                Action::Close if self.page.is_some() => go.push(Go::Back),
+                Action::Close => {
+                    let focused = ctx.memory(egui::Memory::focused);
+                    if let Some(id) = focused {
+                        ctx.memory_mut(|memory| memory.surrender_focus(id));
+                    } else if self.page.is_some() {
+                        go.push(Go::Back);
+                    }
+                }
                 _ => {
                     if let Some(screen) = Screen::ALL
                         .into_iter()
@@ -303,7 +330,7 @@ impl App {
             clock,
             title,
             range: (!first_run).then_some(self.range),
-            attached: false,
+            attached: self.attached,
         };
         let (pressed, bell) = bar.ui(ui, rect);
         self.notices.bell(ui, bell, clock);
@@ -419,6 +446,7 @@ impl App {
             Go::OpenVm(vm) => self.page = Some(VmPage::new(vm)),
             Go::Back => self.page = None,
             Go::SelectVm(vm) => self.select(vm),
+            Go::Undo(operation) => self.undoing = Some(operation),
             Go::Proposal(proposal) => {
                 self.screen = Some(Screen::Now);
                 self.page = None;

@@ -34,8 +34,11 @@ pub struct Find {
     open: bool,
     typed: String,
     chosen: usize,
-    found: Option<(Arc<Vec<VmView>>, String, Vec<u32>, usize)>,
+    found: Option<Found>,
 }
+
+/// The fleet that was searched, for what, which VMs came of it, and how many there are in all.
+type Found = (Arc<Vec<VmView>>, String, Vec<u32>, usize);
 
 impl Find {
     pub fn open(&mut self) {

@@ -20,6 +20,7 @@ pub mod notices;
 pub mod pass;
 pub mod shell;
 pub mod theme;
+pub mod undo;
 pub mod views;
 pub mod widgets;
 pub mod window;

@@ -53,6 +53,8 @@ pub enum Go {
     SelectVm(VmId),
     Proposal(ProposalId),
     Operation(OperationId),
+    /// Ask whether an operation is to be undone.
+    Undo(OperationId),
     Shadow(ShadowId),
 }
 

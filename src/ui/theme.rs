@@ -195,7 +195,7 @@ pub fn install(ctx: &egui::Context) {
     ctx.set_visuals_of(Theme::Light, visuals(&LIGHT));
     ctx.all_styles_mut(|style| {
         style.spacing.item_spacing = Vec2::ZERO;
-        style.spacing.scroll = egui::style::ScrollStyle::thin();
+        style.spacing.scroll = egui::style::ScrollStyle::floating();
         style.interaction.tooltip_delay = 0.35;
         style.interaction.selectable_labels = false;
         style.text_styles = [

@@ -32,6 +32,8 @@ pub struct UiOptions {
     /// The zone that times are shown in.
     pub zone: TimeZone,
     pub size: [f32; 2],
+    /// The engine runs in another process. [`run`] knows it from the session.
+    pub attached: bool,
 }
 
 impl Default for UiOptions {
@@ -42,6 +44,7 @@ impl Default for UiOptions {
             by: std::env::var("USER").unwrap_or_else(|_| "window".to_owned()),
             zone: TimeZone::system(),
             size: [1440.0, 900.0],
+            attached: false,
         }
     }
 }
@@ -65,6 +68,10 @@ pub fn run(session: Session, options: UiOptions) -> Result<(), Problem> {
         ..Default::default()
     };
     let handle = session.handle.clone();
+    let options = UiOptions {
+        attached: session.attached,
+        ..options
+    };
     let outcome = eframe::run_native(
         "shadowcast",
         native,

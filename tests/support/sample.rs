@@ -480,15 +480,19 @@ fn curve(name: &str, metric: Metric, at: Timestamp, now: f64, peak: f64) -> f64 
         * 0.012;
     let evening = |centre: f64, width: f64| (-((hours - centre) / width).powi(2)).exp();
     let shape = if hours <= 0.0 {
-        0.30 + (now - 0.30) * evening(0.0, 2.2) + 0.24 * evening(-9.0, 2.4) + noise
+        let walk = ((hours * 9.0 + seed).sin() + (hours * 23.0).sin() * 0.6) * 0.018;
+        0.30 + (now - 0.30) * evening(0.6, 2.4) / (-(0.25f64).powi(2)).exp()
+            + 0.24 * evening(-9.0, 2.4)
+            + (noise + walk) * (-hours).min(1.0)
     } else {
-        let tail = 0.30 + 0.05 * (-(hours - 12.0) / 6.0).exp().min(1.0);
-        let rise = evening(4.4, if hours < 4.4 { 4.2 } else { 3.0 });
-        let from = now * (1.0 - (hours / 4.4).min(1.0));
-        let to = tail + (peak - tail) * rise;
-        from * (1.0 - (hours / 1.2).min(1.0))
-            + to * (hours / 1.2).min(1.0)
-            + (1.0 - (hours / 1.2).min(1.0)) * (now - from)
+        let rise = 1.0 - (1.0 - (hours / 4.4).min(1.0)).powi(2);
+        let up = now + (peak - now) * rise;
+        let tail = 0.34;
+        if hours < 4.4 {
+            up
+        } else {
+            tail + (peak - tail) * evening(4.4, 3.0)
+        }
     };
     match metric {
         Metric::Memory => 0.55 + (shape - 0.4) * 0.25,
@@ -1099,7 +1103,7 @@ pub fn shadows() -> Vec<ShadowView> {
                             complete_at: NOW.plus_secs(
                                 2 - (*lag as i64) - (7 - number as i64) * i64::from(*rpo),
                             ),
-                            consistent: if number % 3 == 0 {
+                            consistent: if number.is_multiple_of(3) {
                                 Consistency::FileSystem
                             } else {
                                 Consistency::Crash
@@ -1167,6 +1171,7 @@ fn services() -> Vec<ServiceView> {
 }
 
 fn timeline() -> Vec<TimelineEntry> {
+    use TimelineKind as Kind;
     let entry = |ago: i64, kind, text: &str, name: Option<&str>, operation: Option<&str>, bad| {
         TimelineEntry {
             at: NOW.plus_secs(-ago),
@@ -1177,7 +1182,6 @@ fn timeline() -> Vec<TimelineEntry> {
             bad,
         }
     };
-    use TimelineKind as Kind;
     vec![
         entry(
             92,
@@ -1270,6 +1274,8 @@ pub struct StandIn {
     pub commands: Vec<Command>,
     /// Answers the next commands that are not facts, first in first out; `Done` else.
     pub replies: Vec<Reply>,
+    /// How many histories were asked for.
+    pub details_asked: usize,
 }
 
 pub fn stand_in(snapshot: Snapshot) -> (Handle, StandIn) {
@@ -1282,6 +1288,7 @@ pub fn stand_in(snapshot: Snapshot) -> (Handle, StandIn) {
             requests,
             commands: Vec::new(),
             replies: Vec::new(),
+            details_asked: 0,
         },
     )
 }
@@ -1317,6 +1324,7 @@ impl StandIn {
                 past_seconds,
                 horizon_seconds,
             } => {
+                self.details_asked += 1;
                 let now = self.snapshots.borrow().clone();
                 now.vm(vm).map_or_else(
                     || {

@@ -15,6 +15,7 @@ use crate::{
         Sizing, Step, Urgency,
         plan::{self, Names, PlanInput, PlanSettings, Replica, RetireInput, Serving},
     },
+    traffic::split,
     units::{OperationId, PoolId, ProposalId, ShadowId, Timestamp, VmId},
 };
 
@@ -515,6 +516,11 @@ impl Core {
                 "No service is mapped: the copy takes no traffic".to_owned(),
             )),
         }
+        let coarse = service.and_then(|service| {
+            let member = service.members.iter().find(|member| member.vm == vm.id)?;
+            split::coarseness(self.base_weight(service, &member.server)?)
+        });
+        checks.extend(coarse.map(note));
         let sticky = service.is_some_and(|service| {
             self.balancers
                 .get(&service.director)

@@ -173,15 +173,10 @@ impl Core {
         let news = manifest.stalled.is_none();
         if failure.checkpoint_lost {
             manifest.checkpoint = None;
-        }
-        // A complete spool is shipped again; anything less was cleaned up and is taken anew.
-        let spooled = manifest
-            .in_flight
-            .as_ref()
-            .is_some_and(|flight| flight.spooled_at.is_some());
-        if failure.checkpoint_lost || !spooled {
             manifest.in_flight = None;
         }
+        // The flight goes on under its own names: a complete spool is shipped again, anything less is taken anew. It may
+        // have left something on a source that was not even reached, which only these names find again.
         manifest.stalled = Some(failure.why.clone());
         out.push(Effect::Put(Document::Manifest(Box::new(manifest.clone()))));
         let replica = self.replicas.entry(shadow.clone()).or_default();

@@ -1,6 +1,6 @@
 //! What is known of each VM: inventory, newest sample, health, outlooks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Core, Effect, FleetOutlook, ForecastJob, Sampled, VmRecord};
 use crate::{
@@ -66,9 +66,9 @@ impl Core {
             }
             self.pools.insert(pool.id.clone(), pool);
         }
-        let mut present: BTreeMap<VmId, ()> = BTreeMap::new();
+        let mut present: BTreeSet<VmId> = BTreeSet::new();
         for vm in inventory.vms {
-            present.insert(vm.id.clone(), ());
+            present.insert(vm.id.clone());
             match self.vms.get_mut(&vm.id) {
                 Some(record) if *record.vm == vm => {}
                 Some(record) => {
@@ -87,7 +87,7 @@ impl Core {
         }
         let before = self.vms.len();
         self.vms
-            .retain(|id, _| id.source() != *source || present.contains_key(id));
+            .retain(|id, _| id.source() != *source || present.contains(id));
         if self.vms.len() != before {
             self.views.vms = None;
         }

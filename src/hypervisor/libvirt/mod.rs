@@ -53,7 +53,7 @@ mod volumes;
 mod watchdog;
 mod worker;
 
-pub use watchdog::{run_watchdog, use_program as use_watchdog_program, watchdog_verb};
+pub use watchdog::{run_watchdog, use_program as use_watchdog_program};
 
 /// One libvirt host.
 struct Libvirt {

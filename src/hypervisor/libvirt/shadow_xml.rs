@@ -252,9 +252,16 @@ fn netdev(network: &ShadowNetwork) -> Result<String, PlatformError> {
     } else {
         "on"
     };
+    // A VM without a mapped service has no port that anybody may reach.
+    let forward = match network.guest_port {
+        0 => String::new(),
+        guest_port => format!(
+            ",hostfwd=tcp:{listen}:{}-{guest}:{guest_port}",
+            network.port
+        ),
+    };
     Ok(format!(
-        "user,id=scnet,ipv6=off,restrict={restrict}{subnet},hostfwd=tcp:{listen}:{}-{guest}:{}",
-        network.port, network.guest_port
+        "user,id=scnet,ipv6=off,restrict={restrict}{subnet}{forward}"
     ))
 }
 

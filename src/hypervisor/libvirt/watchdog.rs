@@ -59,27 +59,6 @@ pub fn run_watchdog(uri: &str, uuid: &str, after: Duration) -> Result<(), Platfo
         .map_err(link.during(format!("thaw VM {uuid}")))
 }
 
-/// The watchdog's verb as [`Watchdog::start`] gives it; `None` for any other command line.
-pub fn watchdog_verb(arguments: impl Iterator<Item = String>) -> Option<Result<(), PlatformError>> {
-    let arguments: Vec<String> = arguments.collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let [
-        "watchdog",
-        "thaw",
-        "--uri",
-        uri,
-        "--uuid",
-        uuid,
-        "--after",
-        seconds,
-    ] = words[..]
-    else {
-        return None;
-    };
-    let after = seconds.parse().ok().map(Duration::from_secs)?;
-    Some(run_watchdog(uri, uuid, after))
-}
-
 /// A running watchdog, ready to thaw.
 pub struct Watchdog {
     child: Child,

@@ -118,11 +118,15 @@ pub(super) fn spool_content(
     parent: Option<Timestamp>,
     at: Timestamp,
 ) -> (Blocks, u64) {
-    let capacity = vm.disks().get(disk).map_or(0, |disk| disk.capacity_bytes);
+    let (capacity, allocated) = vm
+        .disks()
+        .get(disk)
+        .map_or((0, 0), |disk| (disk.capacity_bytes, disk.allocated_bytes));
     let block_bytes = (capacity / u64::from(BLOCKS)).max(CLUSTER_BYTES);
     let mut blocks = content(shared, vm, disk, at);
     let Some(parent) = parent else {
-        let bytes = blocks.len() as u64 * block_bytes;
+        // Blocks are coarse: the disk takes no more than its platform says.
+        let bytes = (blocks.len() as u64 * block_bytes).min(allocated);
         return (blocks, bytes);
     };
     let before = content(shared, vm, disk, parent);

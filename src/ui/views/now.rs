@@ -24,7 +24,7 @@ use crate::{
         theme,
         widgets::{status::Tone, text},
     },
-    units::{OperationId, ProposalId},
+    units::{Digest, OperationId, ProposalId},
 };
 
 pub const SNOOZE_SECONDS: u32 = 1800;
@@ -43,14 +43,16 @@ pub enum Selected {
 pub struct SplitDraft {
     pub proposal: ProposalId,
     pub share: f64,
-    /// It was let go of, and the engine works on it.
-    pub sent: bool,
+    /// The plan that the engine made for it; the draft ends once the snapshot has it.
+    pub planned: Option<Digest>,
 }
 
 #[derive(Default)]
 pub struct NowView {
     pub tab: Tab,
     pub selected: Selected,
+    /// What is selected was only just announced and may not be in the snapshot yet.
+    pub awaited: bool,
     pub metric: Option<Metric>,
     pub split: Option<SplitDraft>,
     pub approval: Option<Approval>,
@@ -68,24 +70,42 @@ impl NowView {
     pub fn select(&mut self, proposal: ProposalId) {
         self.tab = Tab::Decide;
         self.selected = Selected::Proposal(proposal);
+        self.awaited = true;
+    }
+
+    pub const fn selected_operation(&self) -> Option<&OperationId> {
+        match &self.selected {
+            Selected::Operation(id) => Some(id),
+            Selected::First | Selected::Proposal(_) => None,
+        }
+    }
+
+    /// A dialog is open: keys are its own.
+    pub const fn asks(&self) -> bool {
+        self.approval.is_some() || self.rejecting.is_some()
     }
 
     /// The draft of the split is over when the engine has answered; its proposal has the new share by then, or a
     /// notice says why not.
     pub fn answered(&mut self, command: &Command, reply: &Reply) {
         match (command, reply) {
-            (Command::ProposalAdjust { proposal, .. }, reply) => {
-                let failed = reply.is_err();
-                if let Some(draft) = &self.split
-                    && draft.proposal == *proposal
-                    && (failed || draft.sent)
-                {
-                    self.split = None;
+            (Command::ProposalAdjust { proposal, share }, reply) => {
+                let Some(draft) = &mut self.split else { return };
+                // A newer position of the slider has its own answer on the way.
+                if draft.proposal != *proposal || (draft.share - share).abs() > 1e-9 {
+                    return;
+                }
+                match reply {
+                    Ok(Answer::Proposal { proposal }) => {
+                        draft.planned = Some(proposal.digest.clone());
+                    }
+                    _ => self.split = None,
                 }
             }
             (Command::Approve { .. }, Ok(Answer::Started { operation })) => {
                 self.tab = Tab::Running;
                 self.selected = Selected::Operation(operation.clone());
+                self.awaited = true;
             }
             _ => {}
         }
@@ -94,6 +114,7 @@ impl NowView {
     pub fn ui(&mut self, ui: &mut Ui, body: Rect, pass: &mut Pass<'_>) {
         let tokens = theme::of(ui);
         let now = Arc::clone(pass.now);
+        self.end_draft(&now);
         let kpi = Rect::from_min_max(body.min, pos2(body.right(), body.top() + 84.0));
         part(ui, "kpi", kpi, |ui| now_kpi::ui(ui, kpi, pass));
         let narrow = body.width() < 1300.0;
@@ -145,9 +166,27 @@ impl NowView {
         self.dialog(ui, &now, pass);
     }
 
+    fn end_draft(&mut self, now: &Snapshot) {
+        let Some(draft) = &self.split else { return };
+        let stands = now
+            .proposals
+            .iter()
+            .find(|proposal| proposal.id == draft.proposal);
+        let over = stands.is_none_or(|proposal| {
+            draft.planned.as_ref() == Some(&proposal.digest)
+                || !matches!(
+                    proposal.state,
+                    ProposalState::Open | ProposalState::Snoozed { .. }
+                )
+        });
+        if over {
+            self.split = None;
+        }
+    }
+
     /// Keys and buttons come to the same.
     fn decide(&mut self, proposal: &Arc<Proposal>, asked: Asked, pass: &mut Pass<'_>) {
-        let open = self.approval.is_none() && self.rejecting.is_none();
+        let open = !self.asks();
         let undecided = matches!(
             proposal.state,
             ProposalState::Open | ProposalState::Snoozed { .. }

@@ -51,7 +51,7 @@ pub fn ui(ui: &mut Ui, rect: Rect, view: &mut NowView, item: &Item<'_>, pass: &m
             }
             // The chart gives way first when the window is low.
             let others = match item {
-                Item::Proposal(proposal) => 216.0 + 62.0 + 34.0 * proposal.plan.steps.len() as f32,
+                Item::Proposal(proposal) => 248.0 + 34.0 * proposal.plan.steps.len() as f32,
                 Item::Operation(operation) => 216.0 + 30.0 * operation.steps.len() as f32,
             };
             let tall = (rect.height() - others).clamp(230.0, 334.0);

@@ -307,11 +307,7 @@ fn spare(ui: &mut Ui, cell: Rect, pass: &Pass<'_>, tokens: &Tokens) {
         pos2(x, cell.top() + 42.0),
         cell.right(),
         Some(tone),
-        &format!(
-            "{} at {}",
-            words::pool(pass.now, &tightest.id),
-            format::percent(share)
-        ),
+        &format!("least {}", format::percent(share)),
         tone.colour(tokens),
     );
     aside(
@@ -319,7 +315,7 @@ fn spare(ui: &mut Ui, cell: Rect, pass: &Pass<'_>, tokens: &Tokens) {
         pos2(x + 17.0, cell.top() + 60.0),
         cell.right(),
         None,
-        &format!("in {}", format::plural(pools.len(), "pool", "pools")),
+        &format!("in {}", words::pool(pass.now, &tightest.id)),
         tokens.dim,
     );
 }

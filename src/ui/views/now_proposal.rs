@@ -247,7 +247,7 @@ fn traffic(
         view.split = Some(SplitDraft {
             proposal: proposal.id.clone(),
             share,
-            sent: moved == Moved::Settled,
+            planned: None,
         });
     }
     if moved == Moved::Settled {
@@ -622,10 +622,7 @@ pub fn operation_buttons(ui: &mut Ui, area: Rect, operation: &OperationView, pas
         }
         row.set_height(32.0);
         if undo.put(ui, row).clicked() {
-            pass.out.push(Command::OperationCancel {
-                operation: operation.id.clone(),
-                by: pass.by.to_owned(),
-            });
+            pass.go.push(Go::Undo(operation.id.clone()));
         }
     }
 }

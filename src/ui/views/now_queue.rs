@@ -102,7 +102,7 @@ pub fn ui(ui: &mut Ui, rect: Rect, view: &mut NowView, pass: &Pass<'_>) {
     let list = Rect::from_min_max(pos2(rect.left(), rect.top() + 48.0), rect.max);
     let all: Vec<Item<'_>> = items(pass.now, view.tab).collect();
     let mut chosen = selected(view, pass.now).map(|item| key(&item));
-    let mut moved = false;
+    let (mut moved, mut pressed_any) = (false, false);
     if let Some(place) = chosen
         .as_ref()
         .and_then(|chosen| all.iter().position(|item| key(item) == *chosen))
@@ -146,6 +146,7 @@ pub fn ui(ui: &mut Ui, rect: Rect, view: &mut NowView, pass: &Pass<'_>) {
                     Item::Operation(operation) => operation_row(ui, row, operation, on, pass),
                 };
                 if pressed {
+                    pressed_any = true;
                     chosen = Some(key(item));
                     view.metric = None;
                 }
@@ -158,10 +159,13 @@ pub fn ui(ui: &mut Ui, rect: Rect, view: &mut NowView, pass: &Pass<'_>) {
             }
             ui.add_space(24.0);
         });
-    if let Some(chosen) = chosen {
+    let Some(chosen) = chosen else { return };
+    let by_hand = moved || pressed_any;
+    if chosen == view.selected || by_hand || !view.awaited {
         if chosen != view.selected {
             view.metric = None;
         }
+        view.awaited = false;
         view.selected = chosen;
     }
 }

@@ -345,13 +345,13 @@ impl Chart<'_> {
         if let Some(change) = self.if_approved {
             let line: Vec<Pos2> = self
                 .ahead()
-                .map(|point| scale.at(point.at, self.changed(point, change)))
+                .map(|point| scale.at(point.at, Self::changed(point, change)))
                 .collect();
             painter.extend(Shape::dotted_line(&line, tokens.ok, 5.0, 1.6));
         }
     }
 
-    fn changed(&self, point: &ForecastPoint, change: IfApproved) -> f64 {
+    fn changed(point: &ForecastPoint, change: IfApproved) -> f64 {
         let whole = change.until.secs_since(change.from).max(1) as f64;
         let done = (point.at.secs_since(change.from) as f64 / whole).clamp(0.0, 1.0);
         f64::from(point.mean) * (1.0 - (1.0 - change.factor) * done)
@@ -424,28 +424,33 @@ impl Chart<'_> {
         let Some((point, value)) = self
             .ahead()
             .filter(|point| point.at >= change.until)
-            .map(|point| (point, self.changed(point, change)))
+            .map(|point| (point, Self::changed(point, change)))
             .max_by(|a, b| a.1.total_cmp(&b.1))
         else {
             return;
         };
-        let at = scale.at(point.at, value);
         let words = format!(
             "peak {} if approved",
             format::value(self.detail.metric, value)
         );
-        text::paint(
-            painter,
-            pos2(
-                at.x.clamp(
-                    scale.x(self.clock.now) + 76.0,
-                    (scale.rect.right() - 76.0).max(scale.x(self.clock.now) + 77.0),
-                ),
-                (at.y + 10.0).min(scale.rect.bottom() - 16.0),
-            ),
-            Align2::CENTER_TOP,
-            &words,
-            theme::medium(11.5),
+        let galley = painter.layout_no_wrap(words, theme::medium(11.5), tokens.ok);
+        let half = galley.size().x / 2.0 + 4.0;
+        let now = scale.x(self.clock.now);
+        let x = scale.x(point.at).clamp(
+            now + half + 4.0,
+            (scale.rect.right() - half).max(now + half + 5.0),
+        );
+        // Below the lowest dot that the words lie over.
+        let lowest = self
+            .ahead()
+            .filter(|other| (scale.x(other.at) - x).abs() <= half)
+            .filter(|other| other.at >= change.until)
+            .map(|other| scale.y(Self::changed(other, change)))
+            .fold(scale.y(value), f32::max);
+        let y = (lowest + 6.0).min(scale.rect.bottom() - galley.size().y - 2.0);
+        painter.galley(
+            text::snap(pos2(x - galley.size().x / 2.0, y)),
+            galley,
             tokens.ok,
         );
     }

@@ -84,7 +84,7 @@ struct BuiltFor {
 
 struct Built {
     key: BuiltFor,
-    pitch: f32,
+    pitch: Vec2,
     height: f32,
     blocks: Vec<Block>,
     /// Indices into the VMs, in the order of the cells.
@@ -217,7 +217,7 @@ impl Built {
         let (block, row, column) = self.place(position)?;
         Some(Rect::from_min_size(
             block.cells.min + vec2(column as f32, row as f32) * self.pitch,
-            Vec2::splat(self.pitch - 1.0),
+            self.pitch - Vec2::splat(1.0),
         ))
     }
 
@@ -363,7 +363,7 @@ fn build(field: &Field<'_>, room: Vec2, tokens: &Tokens) -> Built {
     }
     let (columns, pitch) = fit(&pools, room);
     let width = ((room.x - GAP.x * (columns - 1) as f32) / columns as f32).floor();
-    let per_row = ((width + 1.0) / pitch).floor().max(1.0) as usize;
+    let per_row = ((width + 1.0) / pitch.x).floor().max(1.0) as usize;
     let mut built = Built {
         key: BuiltFor {
             vms: Arc::clone(field.vms),
@@ -402,30 +402,39 @@ fn build(field: &Field<'_>, room: Vec2, tokens: &Tokens) -> Built {
 }
 
 /// Block columns and cell pitch with which everything fits, cells as large as can be.
-fn fit(pools: &BTreeMap<String, Hosts<'_>>, room: Vec2) -> (usize, f32) {
+fn fit(pools: &BTreeMap<String, Hosts<'_>>, room: Vec2) -> (usize, Vec2) {
     let most = ((room.x + GAP.x) / (170.0 + GAP.x)).floor().max(1.0) as usize;
     let most = most.clamp(1, pools.len().clamp(1, 4));
     for pitch in PITCHES {
         for columns in (1..=most).rev() {
             let width = (room.x - GAP.x * (columns - 1) as f32) / columns as f32;
             let per_row = ((width + 1.0) / pitch).floor().max(1.0) as usize;
-            let heights: Vec<f32> = pools
+            let rows: Vec<usize> = pools
                 .values()
-                .map(|hosts| {
-                    let rows: usize = hosts.values().map(|row| row.len().div_ceil(per_row)).sum();
-                    HEAD + rows as f32 * pitch
-                })
+                .map(|hosts| hosts.values().map(|row| row.len().div_ceil(per_row)).sum())
                 .collect();
-            let total: f32 = heights
-                .chunks(columns)
-                .map(|line| line.iter().copied().fold(0.0, f32::max) + GAP.y)
-                .sum();
-            if total - GAP.y <= room.y {
-                return (columns, pitch);
+            let fits = |tall: f32| {
+                let total: f32 = rows
+                    .chunks(columns)
+                    .map(|line| {
+                        let most = line.iter().copied().max().unwrap_or(0);
+                        HEAD + most as f32 * tall + GAP.y
+                    })
+                    .sum();
+                total - GAP.y <= room.y
+            };
+            if fits(pitch) {
+                // A little taller where there is room: rows read better then.
+                let tall = if fits(pitch + 1.0) {
+                    pitch + 1.0
+                } else {
+                    pitch
+                };
+                return (columns, vec2(pitch, tall));
             }
         }
     }
-    (most, 6.0)
+    (most, vec2(6.0, 6.0))
 }
 
 fn block(
@@ -457,7 +466,7 @@ fn block(
             }
         }
     }
-    let height = rows.len() as f32 * built.pitch;
+    let height = rows.len() as f32 * built.pitch.y;
     rows.push(built.order.len());
     // A pool is only as bad as what it is forecast to do: single bad VMs show as cells.
     let share = crossing as f32 / (known.max(1)) as f32;
@@ -487,20 +496,20 @@ fn mesh(built: &Built, field: &Field<'_>, tokens: &Tokens) -> Mesh {
     let mut mesh = Mesh::default();
     mesh.reserve_vertices(built.order.len() * 5);
     mesh.reserve_triangles(built.order.len() * 3);
-    let side = built.pitch - 1.0;
+    let side = built.pitch - Vec2::splat(1.0);
     let mut rings = Vec::new();
     for block in &built.blocks {
         for (row, ends) in block.rows.windows(2).enumerate() {
             for position in ends[0]..ends[1] {
                 let at =
                     block.cells.min + vec2((position - ends[0]) as f32, row as f32) * built.pitch;
-                let cell = Rect::from_min_size(at, Vec2::splat(side));
+                let cell = Rect::from_min_size(at, side);
                 let view = &field.vms[built.order[position] as usize];
                 match field.colour.value(view) {
                     None => frame(&mut mesh, cell, 1.0, tokens.faint),
                     Some(_) if view.first_crossing().is_some() => {
                         mesh.add_colored_rect(cell, tokens.critical);
-                        let bar = vec2((side * 0.22).max(1.0).round(), (side * 0.6).round());
+                        let bar = vec2((side.x * 0.22).max(1.0).round(), (side.y * 0.6).round());
                         mesh.add_colored_rect(
                             Rect::from_center_size(cell.center(), bar),
                             if tokens.dark { tokens.bg } else { tokens.card },

@@ -8,7 +8,7 @@ use eframe::egui::{
 };
 use std::sync::Arc;
 
-use crate::ui::theme::{self, radius};
+use crate::ui::theme::{self, Tokens, radius};
 
 /// Takes part in hovering and clicking at `rect`, with the next automatic id.
 pub fn touch(ui: &mut Ui, rect: Rect, sense: Sense) -> Response {
@@ -150,21 +150,37 @@ pub fn icon(painter: &Painter, centre: Pos2, icon: &str, size: f32, colour: Colo
 /// A key cap; returns its left edge. `right` is its right edge.
 pub fn key_cap(ui: &Ui, right: f32, centre_y: f32, keys: &str, on_button: bool) -> f32 {
     let tokens = theme::of(ui);
-    let painter = ui.painter();
-    let font = theme::mono(11.0);
-    let ink = if on_button {
-        tokens.on_button
+    let (ink, fill, edge) = if on_button {
+        (
+            tokens.on_button,
+            Color32::from_white_alpha(36),
+            Color32::TRANSPARENT,
+        )
     } else {
-        tokens.dim
+        (tokens.dim, tokens.raised, tokens.line2)
     };
-    let galley = painter.layout_no_wrap(keys.to_owned(), font, ink);
+    cap(ui.painter(), pos2(right, centre_y), keys, (ink, fill, edge))
+}
+
+/// A key cap where there is only a painter.
+pub fn key_cap_on(painter: &Painter, tokens: &Tokens, right: f32, centre_y: f32, keys: &str) {
+    cap(
+        painter,
+        pos2(right, centre_y),
+        keys,
+        (tokens.dim, tokens.raised, tokens.line2),
+    );
+}
+
+fn cap(
+    painter: &Painter,
+    right: Pos2,
+    keys: &str,
+    (ink, fill, edge): (Color32, Color32, Color32),
+) -> f32 {
+    let galley = painter.layout_no_wrap(keys.to_owned(), theme::mono(11.0), ink);
     let size = vec2((galley.size().x + 10.0).max(18.0), 18.0);
-    let rect = Align2::RIGHT_CENTER.anchor_size(pos2(right, centre_y), size);
-    let (fill, edge) = if on_button {
-        (Color32::from_white_alpha(36), Color32::TRANSPARENT)
-    } else {
-        (tokens.raised, tokens.line2)
-    };
+    let rect = Align2::RIGHT_CENTER.anchor_size(right, size);
     painter.rect(
         rect,
         CornerRadius::same(radius::CHIP),
