@@ -103,6 +103,7 @@ impl Simulation {
     pub fn start(&self, death: Death) -> Result<Life<'_>, StoreError> {
         let sources = self.sources();
         let kept = Kept {
+            frozen: self.journal.frozen()?,
             sources: sources.clone(),
             services: self.fleet.services(),
             proposals: self.journal.all(Kind::Proposal)?,
@@ -357,6 +358,7 @@ impl Life<'_> {
                 journal.put(Kind::Manifest, manifest.shadow.as_str(), &*manifest)
             }
             Document::ManifestGone(shadow) => journal.delete(Kind::Manifest, shadow.as_str()),
+            Document::Frozen(frozen) => journal.put_frozen(frozen),
             Document::Source(_)
             | Document::SourceGone(_)
             | Document::Service(_)

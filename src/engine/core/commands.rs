@@ -415,6 +415,7 @@ impl Core {
             ));
         }
         self.frozen = frozen;
+        out.push(Effect::Put(Document::Frozen(frozen)));
         let text = if frozen {
             format!("Automation stopped by {by}; gates still return traffic")
         } else {

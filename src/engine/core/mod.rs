@@ -152,6 +152,8 @@ pub enum Document {
     Proposal(Arc<Proposal>),
     Manifest(Box<Manifest>),
     ManifestGone(ShadowId),
+    /// Automation is stopped, across restarts too.
+    Frozen(bool),
 }
 
 /// What to do, in this order.
@@ -357,6 +359,7 @@ pub struct Core {
 /// What was kept from before.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
+    pub frozen: bool,
     pub sources: Vec<SourceConfig>,
     pub services: Vec<Service>,
     pub proposals: Vec<Proposal>,
@@ -373,7 +376,7 @@ impl Core {
             engine,
             settings,
             demo,
-            frozen: false,
+            frozen: kept.frozen,
             store_failed: None,
             random: fastrand::Rng::with_seed(seed),
             next_effect: 0,
