@@ -573,7 +573,7 @@ impl<'a> Agent<'a> {
             .expect("the program starts");
         let agent = Self { machine, child };
         let socket = machine.path("data/demo/engine.sock");
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while UnixStream::connect(&socket).is_err() {
             assert!(Instant::now() < deadline, "the engine does not listen");
             thread::sleep(Duration::from_millis(20));
