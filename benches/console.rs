@@ -1,7 +1,7 @@
 //! CPU time of one frame of the console with 10,000 VMs: the egui pass and the tessellation, without rasterising.
 //! `cargo bench --bench console`
 
-#[path = "../tests/support/sample.rs"]
+#[path = "../tests/support/sample/mod.rs"]
 mod sample;
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -1,14 +1,14 @@
 //! The whole console, driven by the names that assistive technology hears: what is pressed becomes the command that the
 //! engine gets. The engine is a stand-in that writes commands down; each frame answers what was asked before it.
 
-#[path = "support/sample.rs"]
+#[path = "support/sample/mod.rs"]
 mod sample;
 
 use std::sync::Arc;
 
 use eframe::egui::{self, Key, Modifiers, Theme, accesskit::Role, pos2, vec2};
 use egui_kittest::{
-    Harness, SnapshotOptions,
+    Harness, SnapshotOptions, SnapshotResults,
     kittest::{NodeT as _, Queryable as _},
 };
 use sample::StandIn;
@@ -97,6 +97,14 @@ fn press(window: &mut Window, name: &str) {
 
 fn key(window: &mut Window, key: Key) {
     window.key_press(key);
+    settle(window);
+}
+
+/// Types into the field of that name.
+fn write(window: &mut Window, field: &str, text: &str) {
+    window.get_by_label(field).focus();
+    window.step();
+    window.get_by_label(field).type_text(text);
     settle(window);
 }
 
@@ -281,8 +289,7 @@ fn a_proposal_is_snoozed_and_rejected_with_a_reason() {
         "{sent:?}"
     );
     key(&mut window, Key::R);
-    window.get_by_label("Reason").type_text("maintenance");
-    settle(&mut window);
+    write(&mut window, "Reason", "maintenance");
     press(&mut window, "Reject the proposal");
     let sent = commands(&mut window);
     assert!(
@@ -380,15 +387,12 @@ fn the_fleet_filters_and_its_table_sorts() {
     );
     press(&mut window, "Sort by VM, rising");
     assert!(
-        first_row(&window).starts_with("vdi-pool-b-01"),
+        first_row(&window).starts_with("vdi02-"),
         "{}",
         first_row(&window)
     );
     key(&mut window, Key::Slash);
-    window
-        .get_by_label("Filter")
-        .type_text("checkout pool:prod");
-    settle(&mut window);
+    write(&mut window, "Filter", "checkout pool:prod");
     assert_eq!(window.get_all_by_role(Role::Row).count(), 1);
     assert_eq!(first_row(&window), "checkout-api-07");
 }
@@ -398,14 +402,14 @@ fn a_shadow_is_proposed_by_hand_for_a_vm() {
     let mut window = open(fleet());
     key(&mut window, Key::Num2);
     window
-        .get_by_role_and_label(Role::ListBoxOption, "hr-sap-02")
+        .get_by_role_and_label(Role::ListBoxOption, "vdi-broker-04")
         .click();
     settle(&mut window);
     key(&mut window, Key::P);
     let sent = commands(&mut window);
     assert!(
         matches!(&sent[..], [Command::ShadowPropose { vm, share: None, .. }]
-            if *vm == sample::vm_id("hr-sap-02")),
+            if *vm == sample::vm_id("vdi-broker-04")),
         "{sent:?}"
     );
 }
@@ -415,8 +419,7 @@ fn a_vm_is_found_by_a_part_of_its_name() {
     let mut window = open(fleet());
     window.key_press_modifiers(Modifiers::COMMAND, Key::K);
     settle(&mut window);
-    window.get_by_label("Name of a VM").type_text("idp-0");
-    settle(&mut window);
+    write(&mut window, "Name of a VM", "idp-0");
     assert!(shows(&window, "1 virtual machine"));
     key(&mut window, Key::Enter);
     assert!(shows(&window, "auth-idp-02"));
@@ -434,10 +437,7 @@ fn the_first_source_is_added_read_only() {
             .accesskit_node()
             .is_disabled()
     );
-    window
-        .get_by_label("Address")
-        .type_text("qemu+ssh://ops@kvm-01/system");
-    settle(&mut window);
+    write(&mut window, "Address", "qemu+ssh://ops@kvm-01/system");
     press(&mut window, "Test and add");
     let sent = commands(&mut window);
     assert!(
@@ -460,8 +460,7 @@ fn a_wrong_address_says_what_why_and_what_now() {
         "qemu+shs is no known kind of connection.",
         "Write qemu+ssh.",
     ))];
-    window.get_by_label("Address").type_text("qemu+shs://x");
-    settle(&mut window);
+    write(&mut window, "Address", "qemu+shs://x");
     press(&mut window, "Test and add");
     assert_eq!(commands(&mut window).len(), 1);
     for words in [
@@ -696,10 +695,13 @@ fn tolerant() -> SnapshotOptions {
 
 #[test]
 fn now_and_fleet_look_as_they_did() {
+    let mut results = SnapshotResults::new();
     for (theme, tag) in [(Theme::Dark, "dark"), (Theme::Light, "light")] {
         let mut window = open_as(sample::fleet(10_000), theme, [1440.0, 900.0]);
         window.snapshot_options(format!("now_{tag}"), &tolerant());
         key(&mut window, Key::Num2);
         window.snapshot_options(format!("fleet_{tag}"), &tolerant());
+        results.extend_harness(&mut window);
     }
+    results.unwrap();
 }

@@ -114,7 +114,7 @@ mod tests {
     fn a_detail_is_asked_for_once_a_version() {
         let mut details = Details::default();
         let vm = VmId::from("a/1");
-        let mut ask = |details: &mut Details, version| {
+        let ask = |details: &mut Details, version| {
             details.want(&vm, Metric::Cpu, (3600, 3600), version);
             details.take_wanted()
         };

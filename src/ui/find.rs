@@ -34,7 +34,15 @@ pub struct Find {
     open: bool,
     typed: String,
     chosen: usize,
-    found: Option<(Arc<Vec<VmView>>, String, Vec<u32>, usize)>,
+    found: Option<Found>,
+}
+
+/// What a search came to, with what it was made from.
+struct Found {
+    vms: Arc<Vec<VmView>>,
+    words: String,
+    best: Vec<u32>,
+    total: usize,
 }
 
 impl Find {
@@ -51,14 +59,14 @@ impl Find {
     /// The indices that match, best first, and how many there are; searched anew only for other words or VMs.
     fn search(&mut self, now: &Snapshot, facts: &Facts) -> (Vec<u32>, usize) {
         let wanted = self.typed.trim().to_lowercase();
-        if let Some((vms, words, found, total)) = &self.found
-            && Arc::ptr_eq(vms, &now.vms)
-            && *words == wanted
+        if let Some(found) = &self.found
+            && Arc::ptr_eq(&found.vms, &now.vms)
+            && found.words == wanted
         {
-            return (found.clone(), *total);
+            return (found.best.clone(), found.total);
         }
         let mut total = 0;
-        let found: Vec<u32> = if wanted.is_empty() {
+        let best: Vec<u32> = if wanted.is_empty() {
             total = facts.crossing.len();
             facts.crossing.iter().copied().take(SHOWN).collect()
         } else {
@@ -77,8 +85,13 @@ impl Find {
             });
             ranked.into_iter().take(SHOWN).map(|(_, at)| at).collect()
         };
-        self.found = Some((Arc::clone(&now.vms), wanted, found.clone(), total));
-        (found, total)
+        self.found = Some(Found {
+            vms: Arc::clone(&now.vms),
+            words: wanted,
+            best: best.clone(),
+            total,
+        });
+        (best, total)
     }
 
     /// Shows the dialog while it is open.

@@ -30,10 +30,10 @@ pub fn overlay(ctx: &Context, open: &mut bool) {
     }
     let answer = dialog(ctx, "keys").show(ctx, |ui| {
         let tokens = theme::of(ui);
-        ui.set_width(560.0);
+        ui.set_width(640.0);
         ui.add_space(22.0);
         let left = ui.max_rect().left() + 28.0;
-        let (title, _) = ui.allocate_exact_size(vec2(560.0, 26.0), Sense::hover());
+        let (title, _) = ui.allocate_exact_size(vec2(640.0, 26.0), Sense::hover());
         text::left(
             ui,
             left,
@@ -45,7 +45,7 @@ pub fn overlay(ctx: &Context, open: &mut bool) {
         text::key_cap(ui, title.right() - 28.0, title.center().y, "Esc", false);
         ui.add_space(10.0);
         for action in Action::ALL {
-            let (row, _) = ui.allocate_exact_size(vec2(560.0, 26.0), Sense::hover());
+            let (row, _) = ui.allocate_exact_size(vec2(640.0, 26.0), Sense::hover());
             let y = row.center().y;
             text::key_cap(ui, left + 78.0, y, action.keys(), false);
             text::left(
@@ -60,7 +60,7 @@ pub fn overlay(ctx: &Context, open: &mut bool) {
                 ui,
                 left + 232.0,
                 y,
-                560.0 - 28.0 - 232.0 - 28.0,
+                640.0 - 28.0 - 232.0 - 28.0,
                 action.tooltip(),
                 theme::regular(12.0),
                 tokens.dim,

@@ -7,7 +7,7 @@ use eframe::egui::{
 use egui_material_icons::icons;
 
 use super::{
-    format::Clock,
+    format::{self, Clock},
     theme,
     widgets::{button, status, status::Tone, text},
 };
@@ -32,6 +32,8 @@ pub struct Notice {
     /// Why, and what to do now; empty for good news.
     pub more: String,
     until: f64,
+    /// Tells equal notices apart.
+    number: u64,
 }
 
 /// Commands that were sent and are not answered yet.
@@ -71,6 +73,7 @@ impl Asked {
 pub struct Notices {
     list: Vec<Notice>,
     unread: usize,
+    count: u64,
 }
 
 impl Notices {
@@ -79,7 +82,15 @@ impl Notices {
         match reply {
             Ok(Answer::Done { text }) => self.good(printable(text), at, time),
             Ok(Answer::Started { operation }) => {
-                self.good(format!("Started {operation}."), at, time);
+                let words = match command {
+                    Command::OperationCancel { .. } => format!("Undoing {operation}."),
+                    Command::OperationResume { .. } => format!("Resumed {operation}."),
+                    Command::TrafficSet { share, .. } => {
+                        format!("Moving {} of the traffic.", format::percent(*share))
+                    }
+                    _ => format!("Started {operation}."),
+                };
+                self.good(words, at, time);
             }
             Ok(Answer::Proposal { .. }) if matches!(command, Command::ShadowPropose { .. }) => {
                 self.good("A proposal stands under Now.".to_owned(), at, time);
@@ -97,6 +108,7 @@ impl Notices {
             what,
             more: String::new(),
             until: time + SHOWN_SECONDS,
+            number: 0,
         });
     }
 
@@ -107,10 +119,13 @@ impl Notices {
             what: printable(&problem.what),
             more: format!("{} {}", printable(&problem.why), printable(&problem.next)),
             until: time + PROBLEM_SECONDS,
+            number: 0,
         });
     }
 
-    fn push(&mut self, notice: Notice) {
+    fn push(&mut self, mut notice: Notice) {
+        self.count += 1;
+        notice.number = self.count;
         self.list.insert(0, notice);
         self.list.truncate(KEPT);
         self.unread += 1;
@@ -120,7 +135,7 @@ impl Notices {
         &self.list
     }
 
-    /// The toasts, below the top bar on the right.
+    /// The toasts, at the bottom in the middle: over no button that decides.
     pub fn toasts(&mut self, ctx: &Context) {
         let time = ctx.input(|input| input.time);
         let showing: Vec<usize> = (0..self.list.len())
@@ -138,7 +153,7 @@ impl Notices {
         let mut closed = None;
         Area::new(Id::unique("toasts"))
             .order(Order::Foreground)
-            .anchor(Align2::RIGHT_BOTTOM, vec2(-16.0, -44.0))
+            .anchor(Align2::CENTER_BOTTOM, vec2(0.0, -44.0))
             .show(ctx, |ui| {
                 for index in showing.iter().rev() {
                     if toast(ui, &self.list[*index]) {
@@ -206,7 +221,7 @@ fn toast(ui: &mut Ui, notice: &Notice) -> bool {
     );
     let close = ui.interact(
         cross,
-        ui.scope_id().with(("close", &notice.what)),
+        ui.scope_id().with(("close", notice.number)),
         Sense::click(),
     );
     close.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Dismiss notice"));

@@ -3,9 +3,10 @@
 use super::format::{self, Clock};
 use crate::{
     engine::snapshot::{OperationState, ShadowState, Snapshot},
+    inventory::Service,
     metrics::Metric,
-    shadow::{Plan, PlanKind, Proposal, Reason, ShareSpec, Step, Urgency},
-    units::{PoolId, printable},
+    shadow::{Plan, PlanKind, Proposal, Reason, ShareSpec, Step, Urgency, plan},
+    units::{PoolId, VmId, printable},
 };
 
 /// The name of a pool, for people.
@@ -122,212 +123,36 @@ pub const fn urgency(urgency: Urgency) -> (&'static str, &'static str) {
     }
 }
 
-/// A step of a plan: what, and the particulars.
-pub fn step(now: &Snapshot, step: &Step) -> (String, String) {
-    match step {
-        Step::Reserve { hold } => (
-            format!("Reserve {}", capacity(hold.vcpus, hold.memory_bytes)),
-            format!(
-                "{} of disk in {}",
-                format::bytes(hold.disk_bytes),
-                pool(now, &hold.pool)
-            ),
-        ),
-        Step::Replicate {
-            increment,
-            rpo_seconds,
-        } => (
-            if increment.parent_checkpoint.is_none() {
-                "Copy the disks once, then their changes".to_owned()
-            } else {
-                "Bring the newest changes over".to_owned()
-            },
-            format!(
-                "{} to {}, at most {} behind",
-                format::plural(increment.disks.len(), "disk", "disks"),
-                pool(now, &increment.target_pool),
-                format::span(i64::from(*rpo_seconds))
-            ),
-        ),
-        Step::DefineShadow { spec, .. } => (
-            format!("Define {}", printable(&spec.name)),
-            "powered off, new MAC, isolated network".to_owned(),
-        ),
-        Step::StartShadow { .. } => (
-            "Start the shadow".to_owned(),
-            "on a writable copy of the point".to_owned(),
-        ),
-        Step::AwaitAnswer {
-            port,
-            path,
-            timeout_seconds,
-            ..
-        } => (
-            "Wait until its service answers".to_owned(),
-            format!(
-                "port {port}{}, {timeout_seconds} s at most",
-                if path.is_empty() {
-                    String::new()
-                } else {
-                    format!(", {}", printable(path))
-                }
-            ),
-        ),
-        Step::AddServer { server, .. } => (
-            format!("Add it to {}", printable(&server.backend)),
-            format!("as {}, weight 0", printable(&server.server)),
-        ),
-        Step::AwaitServer {
-            timeout_seconds, ..
-        } => (
-            "Wait for the balancer's checks".to_owned(),
-            format!("{timeout_seconds} s at most"),
-        ),
-        Step::SetShare(share) => (
-            format!("Move {} of the traffic", format::percent(share.share)),
-            format!(
-                "{}, back to 0 by itself on errors or slowness",
-                printable(&share.backend)
-            ),
-        ),
-        Step::AwaitDrained {
-            timeout_seconds, ..
-        } => (
-            "Wait until no request is left on it".to_owned(),
-            format!("{timeout_seconds} s at most"),
-        ),
-        Step::RemoveServer {
-            backend, server, ..
-        } => (
-            format!("Remove it from {}", printable(backend)),
-            printable(server),
-        ),
-        Step::StopShadow { grace_seconds, .. } => (
-            "Stop the shadow".to_owned(),
-            format!("power cut after {grace_seconds} s"),
-        ),
-        Step::RemoveShadow { spec } => (
-            format!("Delete {}", printable(&spec.name)),
-            "its definition and its writable disks".to_owned(),
-        ),
-        Step::RemoveReplica { pool: id, .. } => (
-            "End replication".to_owned(),
-            format!("checkpoints at the source, layers in {}", pool(now, id)),
-        ),
-        Step::Release { hold } => (
-            "Release the reservation".to_owned(),
-            capacity(hold.vcpus, hold.memory_bytes),
-        ),
+/// A step of a plan in the words of the whole house: what, and the particulars.
+pub fn step(step: &Step) -> (String, String) {
+    let words = printable(&plan::describe(step));
+    if let Some((what, more)) = words.split_once(", ") {
+        return (what.to_owned(), more.to_owned());
+    }
+    if let Some((what, more)) = words
+        .strip_suffix(')')
+        .and_then(|words| words.split_once(" ("))
+    {
+        return (what.to_owned(), more.to_owned());
+    }
+    (words, String::new())
+}
+
+/// The exact effect of a step, for the approval: the verb and its arguments.
+pub fn command(step: &Step) -> (String, String) {
+    let words = printable(&plan::command_text(step));
+    match words.split_once(' ') {
+        Some((verb, rest)) => (verb.to_owned(), rest.to_owned()),
+        None => (words, String::new()),
     }
 }
 
-/// The command that a step comes down to, for the approval: a verb and its arguments.
-pub fn command(step: &Step) -> (&'static str, String) {
-    match step {
-        Step::Reserve { hold } => (
-            "reserve",
-            format!(
-                "{} {} vCPU {} {}",
-                printable(hold.pool.as_str()),
-                hold.vcpus,
-                format::binary_bytes(hold.memory_bytes),
-                format::bytes(hold.disk_bytes)
-            ),
-        ),
-        Step::Replicate { increment, .. } => (
-            "replicate",
-            format!(
-                "{} checkpoint {} to {}",
-                printable(increment.vm.uuid()),
-                printable(&increment.checkpoint),
-                printable(&increment.target_storage)
-            ),
-        ),
-        Step::DefineShadow { spec, .. } => (
-            "define",
-            format!(
-                "{} {} vCPU {} mac {}",
-                printable(&spec.name),
-                spec.vcpus,
-                format::binary_bytes(spec.memory_bytes),
-                printable(&spec.network.mac)
-            ),
-        ),
-        Step::StartShadow { uuid, .. } => ("start", printable(uuid)),
-        Step::AwaitAnswer {
-            address,
-            port,
-            path,
-            timeout_seconds,
-            ..
-        } => (
-            "await",
-            format!(
-                "http {}:{port}{} within {timeout_seconds} s",
-                printable(address),
-                printable(path)
-            ),
-        ),
-        Step::AddServer { server, .. } => (
-            "add server",
-            format!(
-                "{}/{} {}:{} weight 0",
-                printable(&server.backend),
-                printable(&server.server),
-                printable(&server.address),
-                server.port
-            ),
-        ),
-        Step::AwaitServer {
-            backend,
-            server,
-            timeout_seconds,
-            ..
-        } => (
-            "await",
-            format!(
-                "{}/{} up within {timeout_seconds} s",
-                printable(backend),
-                printable(server)
-            ),
-        ),
-        Step::SetShare(share) => (
-            "set weight",
-            format!(
-                "{} {} {} of {}'s share",
-                printable(&share.backend),
-                printable(&share.shadow_server),
-                format::percent(share.share),
-                printable(&share.primary_server)
-            ),
-        ),
-        Step::AwaitDrained {
-            backend, server, ..
-        } => (
-            "await",
-            format!("{}/{} drained", printable(backend), printable(server)),
-        ),
-        Step::RemoveServer {
-            backend, server, ..
-        } => (
-            "del server",
-            format!("{}/{}", printable(backend), printable(server)),
-        ),
-        Step::StopShadow {
-            uuid,
-            grace_seconds,
-            ..
-        } => (
-            "stop",
-            format!("{} within {grace_seconds} s", printable(uuid)),
-        ),
-        Step::RemoveShadow { spec } => ("undefine", printable(&spec.name)),
-        Step::RemoveReplica { vm, storage, .. } => (
-            "end replica",
-            format!("{} in {}", printable(vm.uuid()), printable(storage)),
-        ),
-        Step::Release { hold } => ("release", printable(hold.pool.as_str())),
-    }
+/// The service that a clone of the VM may serve, as it was mapped.
+pub fn service<'a>(now: &'a Snapshot, vm: &VmId) -> Option<&'a Service> {
+    now.services
+        .iter()
+        .map(|view| &view.service)
+        .find(|service| service.members.iter().any(|member| member.vm == *vm))
 }
 
 /// `16 vCPU, 64 GiB`.

@@ -1,14 +1,17 @@
 //! The dialogs that decide: what changes, what runs, and for how long the offer stands; and turning it down.
 
 use eframe::egui::{
-    Align2, Color32, Context, CornerRadius, FontSelection, Frame, Id, Margin, Modal, Rect,
-    ScrollArea, Sense, Stroke, StrokeKind, TextEdit, Ui, UiBuilder, pos2, vec2,
+    Align2, Context, CornerRadius, Rect, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui,
+    UiBuilder, WidgetInfo, pos2,
+    text::{LayoutJob, TextFormat},
+    vec2,
 };
 use egui_material_icons::icons;
 
+use super::changes::differences;
 use crate::{
     engine::snapshot::Snapshot,
-    shadow::{Plan, PlanKind, Proposal, Step},
+    shadow::{Plan, PlanKind, Proposal},
     ui::{
         action::Action,
         format, keys,
@@ -24,6 +27,7 @@ use crate::{
 };
 
 const WIDE: f32 = 680.0;
+
 const INSET: f32 = 28.0;
 
 /// What is being approved: the digest that was read when the dialog opened, so that nothing else can be signed.
@@ -38,15 +42,6 @@ pub enum Verdict {
     Open,
     Closed,
     Approved,
-}
-
-/// One line of what changes.
-struct Change {
-    what: String,
-    of: String,
-    now: String,
-    after: String,
-    ink: Color32,
 }
 
 impl Approval {
@@ -71,7 +66,7 @@ impl Approval {
         if pass.pressed(Action::Close) {
             verdict = Verdict::Closed;
         }
-        let answer = modal(ctx, "approve").show(ctx, |ui| {
+        let answer = keys::dialog(ctx, "approve").show(ctx, |ui| {
             ui.set_width(WIDE);
             head(ui, proposal, pass.by);
             let room = ui.ctx().content_rect().height() - 260.0;
@@ -92,10 +87,6 @@ impl Approval {
         }
         verdict
     }
-}
-
-fn modal(ctx: &Context, id: &str) -> Modal {
-    keys::dialog(ctx, id)
 }
 
 fn row(ui: &mut Ui, height: f32) -> Rect {
@@ -143,79 +134,6 @@ fn head(ui: &mut Ui, proposal: &Proposal, by: &str) {
         tokens.dim,
     );
     ui.add_space(12.0);
-}
-
-/// What is different afterwards, as far as the plan says.
-fn differences(proposal: &Proposal, now: &Snapshot, ui: &Ui) -> Vec<Change> {
-    let tokens = theme::of(ui);
-    let mut changes = Vec::new();
-    if let Some(share) = words::share_step(&proposal.plan) {
-        let backend = printable(&share.backend);
-        changes.push(Change {
-            what: "Traffic on the original".to_owned(),
-            of: backend.clone(),
-            now: format::percent(1.0 - share.previous_share),
-            after: format::percent(1.0 - share.share),
-            ink: tokens.accent,
-        });
-        changes.push(Change {
-            what: "Traffic on the shadow".to_owned(),
-            of: backend,
-            now: format::percent(share.previous_share),
-            after: format::percent(share.share),
-            ink: tokens.cast,
-        });
-    }
-    let holds = proposal.plan.steps.iter().filter_map(|step| match step {
-        Step::Reserve { hold } => Some((hold, 1.0)),
-        Step::Release { hold } => Some((hold, -1.0)),
-        _ => None,
-    });
-    for (hold, sign) in holds {
-        let Some(pool) = now.pools.iter().find(|pool| pool.id == hold.pool) else {
-            continue;
-        };
-        let name = printable(&pool.name);
-        let all = pool.memory_bytes.max(1) as f64;
-        let used = pool.memory_bytes.saturating_sub(pool.memory_free_bytes) as f64;
-        changes.push(Change {
-            what: "Memory in use".to_owned(),
-            of: name,
-            now: format::percent(used / all),
-            after: format::percent((used + sign * hold.memory_bytes as f64) / all),
-            ink: tokens.hi,
-        });
-        let planned = proposal.placement.as_ref().map(|place| &place.storage);
-        if let Some(storage) = pool
-            .storage
-            .iter()
-            .find(|storage| planned.is_none_or(|planned| storage.name == *planned))
-        {
-            let all = storage.capacity_bytes.max(1) as f64;
-            let used = storage
-                .capacity_bytes
-                .saturating_sub(storage.available_bytes) as f64;
-            changes.push(Change {
-                what: "Space in use".to_owned(),
-                of: printable(&storage.name),
-                now: format::percent(used / all),
-                after: format::percent((used + sign * hold.disk_bytes as f64) / all),
-                ink: tokens.hi,
-            });
-        }
-    }
-    let sizing = proposal.sizing;
-    if sizing.share > 0.0 {
-        let metric = words::metric(proposal);
-        changes.push(Change {
-            what: format!("{} peak ahead", format::metric(metric)),
-            of: printable(&proposal.plan.vm_name),
-            now: format::value(metric, sizing.peak_no_action),
-            after: format::value(metric, sizing.peak_primary),
-            ink: tokens.ok,
-        });
-    }
-    changes
 }
 
 fn changes(ui: &mut Ui, proposal: &Proposal, now: &Snapshot) {
@@ -318,8 +236,28 @@ fn commands(ui: &mut Ui, plan: &Plan) {
             .collect();
         ui.ctx().copy_text(all.join("\n"));
     }
-    let pitch = 22.0;
-    let area = row(ui, pitch * lines.len() as f32 + 16.0);
+    let wide = WIDE - 2.0 * INSET - 56.0;
+    let galleys: Vec<_> = lines
+        .iter()
+        .map(|(verb, rest)| {
+            let mut job = LayoutJob::default();
+            job.append(
+                verb,
+                0.0,
+                TextFormat::simple(theme::mono_medium(12.0), tokens.cast),
+            );
+            job.append(
+                rest,
+                8.0,
+                TextFormat::simple(theme::mono(12.0), tokens.text),
+            );
+            job.wrap.max_width = wide;
+            job.wrap.break_anywhere = true;
+            ui.painter().layout_job(job)
+        })
+        .collect();
+    let tall: f32 = galleys.iter().map(|galley| galley.size().y + 6.0).sum();
+    let area = row(ui, tall + 12.0);
     ui.painter().rect(
         area,
         CornerRadius::same(radius::CONTROL),
@@ -327,33 +265,22 @@ fn commands(ui: &mut Ui, plan: &Plan) {
         Stroke::new(1.0, tokens.line),
         StrokeKind::Inside,
     );
-    for (index, (verb, rest)) in lines.iter().enumerate() {
-        let y = area.top() + 8.0 + pitch * (index as f32 + 0.5);
-        text::right(
-            ui,
-            area.left() + 28.0,
-            y,
+    let mut y = area.top() + 9.0;
+    for (index, (galley, (verb, rest))) in galleys.into_iter().zip(&lines).enumerate() {
+        let rect = Rect::from_min_size(pos2(area.left() + 40.0, y), galley.size());
+        text::paint(
+            ui.painter(),
+            pos2(area.left() + 28.0, y),
+            Align2::RIGHT_TOP,
             &(index + 1).to_string(),
             theme::mono(12.0),
             tokens.dim,
         );
-        let verb = text::left(
-            ui,
-            area.left() + 40.0,
-            y,
-            verb,
-            theme::mono_medium(12.0),
-            tokens.cast,
-        );
-        text::fit(
-            ui,
-            verb.rect.right() + 10.0,
-            y,
-            area.right() - verb.rect.right() - 22.0,
-            rest,
-            theme::mono(12.0),
-            tokens.text,
-        );
+        y = rect.bottom() + 6.0;
+        ui.painter()
+            .galley(text::snap(rect.min), galley, tokens.text);
+        let response = text::touch(ui, rect, Sense::hover());
+        response.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("{verb} {rest}")));
     }
     ui.add_space(12.0);
 }
@@ -429,105 +356,4 @@ fn buttons(ui: &mut Ui, proposal: &Proposal, off: Option<&str>, pass: &Pass<'_>)
         verdict = Verdict::Approved;
     }
     verdict
-}
-
-/// Turning a proposal down, with the reason for the record.
-pub fn reject(ctx: &Context, proposal: &Proposal, why: &mut String, pass: &Pass<'_>) -> Verdict {
-    let mut verdict = Verdict::Open;
-    if pass.pressed(Action::Confirm) {
-        verdict = Verdict::Approved;
-    }
-    if pass.pressed(Action::Close) {
-        verdict = Verdict::Closed;
-    }
-    let answer = modal(ctx, "reject").show(ctx, |ui| {
-        let tokens = theme::of(ui);
-        let wide = 460.0;
-        ui.set_width(wide);
-        ui.add_space(20.0);
-        let line = |ui: &mut Ui, height: f32| {
-            let (rect, _) = ui.allocate_exact_size(vec2(wide, height), Sense::hover());
-            rect.shrink2(vec2(INSET, 0.0))
-        };
-        let title = line(ui, 30.0);
-        text::fit(
-            ui,
-            title.left(),
-            title.center().y,
-            title.width(),
-            &format!("Reject for {}", printable(&proposal.plan.vm_name)),
-            theme::semibold(17.0),
-            tokens.hi,
-        );
-        let label = line(ui, 30.0);
-        text::left(
-            ui,
-            label.left(),
-            label.center().y,
-            "Why? It is kept with the decision.",
-            theme::regular(13.0),
-            tokens.dim,
-        );
-        let field = line(ui, 38.0);
-        let response = text_field(ui, field, why, "Reason", "for example: planned maintenance");
-        if !response.has_focus() && ui.memory(|memory| memory.focused().is_none()) {
-            response.request_focus();
-        }
-        ui.add_space(18.0);
-        let foot = line(ui, 54.0);
-        let main = Rect::from_min_size(pos2(foot.right() - 170.0, foot.top()), vec2(170.0, 36.0));
-        let cancel = Rect::from_min_size(pos2(main.left() - 114.0, foot.top()), vec2(104.0, 36.0));
-        let mut pressed = Verdict::Open;
-        let mut close = Button::new("Cancel", Look::Secondary);
-        close.keys = Some(Action::Close.keys());
-        if close.put(ui, cancel).clicked() {
-            pressed = Verdict::Closed;
-        }
-        let mut confirm = Button::new("Reject", Look::Primary).named("Reject the proposal");
-        confirm.keys = Some(Action::Confirm.keys());
-        if confirm.put(ui, main).clicked() {
-            pressed = Verdict::Approved;
-        }
-        pressed
-    });
-    if verdict == Verdict::Open {
-        verdict = answer.inner;
-    }
-    if verdict == Verdict::Open && answer.backdrop_response.clicked() {
-        verdict = Verdict::Closed;
-    }
-    verdict
-}
-
-/// A text field with the frame of a control.
-pub fn text_field(
-    ui: &mut Ui,
-    rect: Rect,
-    value: &mut String,
-    name: &str,
-    hint: &str,
-) -> eframe::egui::Response {
-    let tokens = theme::of(ui);
-    let id = Id::unique(("field", name));
-    let focused = ui.memory(|memory| memory.has_focus(id));
-    ui.painter().rect(
-        rect,
-        CornerRadius::same(radius::CONTROL),
-        if tokens.dark { tokens.bg } else { tokens.card },
-        Stroke::new(
-            if focused { 2.0 } else { 1.0 },
-            if focused { tokens.accent } else { tokens.line2 },
-        ),
-        StrokeKind::Inside,
-    );
-    let edit = TextEdit::singleline(value)
-        .id(id)
-        .hint_text(hint.to_owned())
-        .font(FontSelection::FontId(theme::mono(13.5)))
-        .text_color(tokens.hi)
-        .frame(Frame::NONE)
-        .margin(Margin::ZERO)
-        .desired_width(rect.width() - 24.0);
-    let inside = Rect::from_center_size(rect.center(), vec2(rect.width() - 24.0, 20.0));
-    ui.place(inside, edit).accessible_name(name)
 }

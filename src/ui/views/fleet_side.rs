@@ -129,7 +129,7 @@ fn particulars(ui: &mut Ui, view: &VmView, pass: &mut Pass<'_>) {
                 .at
                 .plus_secs(i64::from(pass.range.horizon_seconds(pass.now))),
             if_approved: None,
-            stale_since: super::now_centre::stale_since(view, pass),
+            stale_since: super::chart_card::stale_since(view, pass),
             small: true,
         };
         chart.ui(

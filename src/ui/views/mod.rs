@@ -1,8 +1,13 @@
 //! One file a screen. A view holds only what is selected and what is drafted; everything else is in the snapshot.
 
 pub mod approve;
+pub mod changes;
+pub mod chart_card;
 pub mod empty;
+pub mod events;
 pub mod fleet;
+pub mod fleet_filter;
+pub mod fleet_marks;
 pub mod fleet_side;
 pub mod fleet_table;
 pub mod now;
@@ -10,6 +15,11 @@ pub mod now_centre;
 pub mod now_kpi;
 pub mod now_proposal;
 pub mod now_queue;
+pub mod operation_card;
+pub mod operation_side;
+pub mod plan_card;
+pub mod proposal_split;
+pub mod reject;
 pub mod shadow_detail;
 pub mod shadow_side;
 pub mod shadows;
@@ -17,3 +27,5 @@ pub mod source_list;
 pub mod sources;
 pub mod timeline;
 pub mod vm;
+pub mod vm_health;
+pub mod vm_side;

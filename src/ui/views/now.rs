@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use eframe::egui::{Rect, Ui, pos2};
 
+use super::operation_side;
 use super::{
     approve::{Approval, Verdict},
     empty, now_centre, now_kpi,
@@ -158,7 +159,7 @@ impl NowView {
                         self.decide(proposal, asked, pass);
                     }
                     Item::Operation(operation) => {
-                        now_proposal::operation(ui, side, operation, pass);
+                        operation_side::operation(ui, side, operation, pass);
                     }
                 });
             }
@@ -237,7 +238,7 @@ impl NowView {
                 self.rejecting = None;
                 return;
             };
-            match super::approve::reject(ui.ctx(), proposal, why, pass) {
+            match super::reject::reject(ui.ctx(), proposal, why, pass) {
                 Verdict::Open => {}
                 Verdict::Closed => self.rejecting = None,
                 Verdict::Approved => {

@@ -5,25 +5,20 @@ use std::sync::Arc;
 use eframe::egui::{Rect, Role, ScrollArea, Sense, Ui, UiBuilder, WidgetInfo, pos2, vec2};
 
 use super::now::{Item, NowView};
+use super::{chart_card, plan_card};
 use crate::{
-    engine::snapshot::{OperationView, VmDetail, VmView},
-    forecast::NotReady,
+    engine::snapshot::{VmDetail, VmView},
     inventory::PowerState,
     metrics::Metric,
     shadow::{Proposal, ProposalState, Reason},
     ui::{
         format,
         pass::{Go, Pass},
-        theme::{self, Tokens},
-        widgets::{
-            button,
-            chart::{self, Chart, IfApproved},
-            status::{self, Tone},
-            steps, text,
-        },
+        theme,
+        widgets::{button, chart::IfApproved, status::Tone, text},
         words,
     },
-    units::{Timestamp, VmId, printable},
+    units::{VmId, printable},
 };
 
 pub fn ui(ui: &mut Ui, rect: Rect, view: &mut NowView, item: &Item<'_>, pass: &mut Pass<'_>) {
@@ -62,7 +57,7 @@ pub fn ui(ui: &mut Ui, rect: Rect, view: &mut NowView, item: &Item<'_>, pass: &m
                     Item::Proposal(proposal) => if_approved(view, proposal, metric, pass),
                     Item::Operation(_) => None,
                 };
-                chart_card(ui, card, vm, metric, change, pass);
+                chart_card::chart_card(ui, card, vm, metric, change, pass);
             } else {
                 text::card(ui, card);
                 super::empty::message(
@@ -76,11 +71,11 @@ pub fn ui(ui: &mut Ui, rect: Rect, view: &mut NowView, item: &Item<'_>, pass: &m
             match item {
                 Item::Proposal(proposal) => {
                     reasons(ui, proposal, vm.as_ref(), metric, pass);
-                    plan(ui, proposal, pass);
+                    plan_card::plan(ui, proposal, pass);
                 }
                 Item::Operation(operation) => {
                     ui.add_space(16.0);
-                    operation_card(ui, operation, pass);
+                    plan_card::operation_card(ui, operation, pass);
                 }
             }
             ui.add_space(20.0);
@@ -171,144 +166,6 @@ pub fn head(
     }
 }
 
-/// What the chart's figures are a part of.
-fn basis(view: &VmView, metric: Metric) -> String {
-    match metric {
-        Metric::Cpu => format!("CPU use, % of {} vCPU", view.vm.vcpus),
-        Metric::Memory => format!(
-            "Memory in use, % of {}",
-            format::binary_bytes(view.vm.memory_bytes)
-        ),
-        Metric::Disk => "Disk, reads and writes".to_owned(),
-        Metric::Net => "Network, received and sent".to_owned(),
-        other => format::metric(other).to_owned(),
-    }
-}
-
-/// The chart in its card; also what stands there while there is none.
-pub fn chart_card(
-    ui: &mut Ui,
-    card: Rect,
-    view: &VmView,
-    metric: Metric,
-    change: Option<IfApproved>,
-    pass: &mut Pass<'_>,
-) {
-    let tokens = theme::of(ui);
-    text::card(ui, card);
-    let head = card.top() + 22.0;
-    let detail = pass.detail(view, metric);
-    let forecast = detail
-        .as_ref()
-        .is_some_and(|detail| detail.forecast.is_ok());
-    let left = chart::legend(
-        ui,
-        card.right() - 16.0,
-        head,
-        change.is_some() && forecast,
-        forecast,
-    );
-    text::fit(
-        ui,
-        card.left() + 16.0,
-        head,
-        left - card.left() - 24.0,
-        &basis(view, metric),
-        theme::medium(13.0),
-        tokens.text,
-    );
-    let place = Rect::from_min_max(
-        pos2(card.left() + 12.0, card.top() + 42.0),
-        pos2(card.right() - 14.0, card.bottom() - 6.0),
-    );
-    let Some(detail) = detail else {
-        let (what, more) = pass.details.problem(&view.vm.id, metric).map_or_else(
-            || ("History is being read.".to_owned(), String::new()),
-            |problem| (printable(&problem.what), printable(&problem.why)),
-        );
-        super::empty::message(ui, place, Tone::None, &what, &more);
-        return;
-    };
-    if detail
-        .measured
-        .values
-        .iter()
-        .all(|value| !value.is_finite())
-        && !forecast
-    {
-        super::empty::message(
-            ui,
-            place,
-            Tone::None,
-            "Nothing was measured yet.",
-            &match &detail.forecast {
-                Err(reason) => not_ready(reason),
-                Ok(_) => String::new(),
-            },
-        );
-        return;
-    }
-    let horizon = pass.range.horizon_seconds(pass.now);
-    let chart = Chart {
-        detail: &detail,
-        clock: pass.clock,
-        from: pass.now.at.plus_secs(-i64::from(pass.range.seconds())),
-        to: pass.now.at.plus_secs(i64::from(horizon)),
-        if_approved: change.filter(|_| forecast),
-        stale_since: stale_since(view, pass),
-        small: false,
-    };
-    let id = ui
-        .scope_id()
-        .with(("chart", view.vm.id.as_str(), metric.name()));
-    chart.ui(ui, id, place, pass.lines);
-    if let Err(reason) = &detail.forecast {
-        missing(ui, place, reason, pass, tokens);
-    }
-}
-
-/// In the half where the forecast would be: why it is not there.
-fn missing(ui: &mut Ui, place: Rect, reason: &NotReady, pass: &Pass<'_>, tokens: &Tokens) {
-    let behind = pass.range.seconds() as f32;
-    let ahead = pass.range.horizon_seconds(pass.now) as f32;
-    let from = place.left() + 38.0 + (place.width() - 38.0) * behind / (behind + ahead);
-    let right = Rect::from_min_max(pos2(from + 8.0, place.top()), place.max);
-    let mut child = ui.new_child(
-        UiBuilder::new()
-            .id_salt("missing")
-            .max_rect(right.shrink2(vec2(12.0, 0.0)))
-            .layout(eframe::egui::Layout::top_down(eframe::egui::Align::Min)),
-    );
-    child.add_space(right.height() * 0.36);
-    text::wrapped(
-        &mut child,
-        "No forecast yet",
-        theme::semibold(14.0),
-        tokens.hi,
-    );
-    child.add_space(4.0);
-    text::wrapped(
-        &mut child,
-        &not_ready(reason),
-        theme::regular(13.0),
-        tokens.dim,
-    );
-}
-
-pub fn not_ready(reason: &NotReady) -> String {
-    let mut words = reason.to_string();
-    if let Some(first) = words.get_mut(0..1) {
-        first.make_ascii_uppercase();
-    }
-    words + "."
-}
-
-/// Since when the VM is not measured any more, where that is long enough to matter.
-pub fn stale_since(view: &VmView, pass: &Pass<'_>) -> Option<Timestamp> {
-    view.sampled_at
-        .filter(|at| pass.now.at.secs_since(*at) > 120)
-}
-
 /// How the forecast bends with the share under the slider. Only what follows the traffic bends.
 fn if_approved(
     view: &NowView,
@@ -321,7 +178,7 @@ fn if_approved(
         ProposalState::Open | ProposalState::Snoozed { .. }
     );
     let follows = matches!(metric, Metric::Cpu | Metric::Net);
-    let split = super::now_proposal::split(view, proposal);
+    let split = super::proposal_split::split(view, proposal);
     if !undecided || !follows || split.share <= 0.0 || split.no_action <= 0.0 {
         return None;
     }
@@ -421,7 +278,7 @@ pub fn records(detail: Option<&VmDetail>) -> (String, String) {
     };
     let forecast = match &detail.forecast {
         Ok(forecast) => forecast,
-        Err(reason) => return (not_ready(reason), "none yet".to_owned()),
+        Err(reason) => return (chart_card::not_ready(reason), "none yet".to_owned()),
     };
     let mut model = printable(&forecast.model);
     if let Some(second) = &detail.second {
@@ -455,153 +312,4 @@ pub fn records(detail: Option<&VmDetail>) -> (String, String) {
         },
     );
     (model, record)
-}
-
-fn plan(ui: &mut Ui, proposal: &Proposal, pass: &Pass<'_>) {
-    let tokens = theme::of(ui);
-    ui.add_space(8.0);
-    let steps: Vec<_> = proposal
-        .plan
-        .steps
-        .iter()
-        .map(|step| words::step(pass.now, step))
-        .collect();
-    let height = 46.0 + 34.0 * steps.len() as f32 + 14.0;
-    let (card, _) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
-    text::card(ui, card);
-    let y = card.top() + 22.0;
-    let right = text::right(
-        ui,
-        card.right() - 16.0,
-        y,
-        &format!(
-            "about {}",
-            format::span(i64::from(proposal.plan.estimate_seconds))
-        ),
-        theme::medium(12.5),
-        tokens.text,
-    )
-    .rect
-    .left();
-    let title = text::left(
-        ui,
-        card.left() + 16.0,
-        y,
-        "What will run",
-        theme::medium(13.0),
-        tokens.hi,
-    );
-    let passed = proposal
-        .checks
-        .iter()
-        .all(|check| check.outcome != crate::shadow::CheckOutcome::Blocks);
-    text::fit(
-        ui,
-        title.rect.right() + 12.0,
-        y,
-        right - title.rect.right() - 24.0,
-        &format!(
-            "planned {} ago, {}",
-            pass.clock.ago(proposal.plan.made_at),
-            if passed {
-                "no check blocks it"
-            } else {
-                "a check blocks it"
-            }
-        ),
-        theme::regular(12.5),
-        tokens.dim,
-    );
-    text::hline(
-        ui,
-        card.left() + 1.0..=card.right() - 1.0,
-        card.top() + 43.0,
-        tokens.line,
-    );
-    let list = Rect::from_min_max(
-        pos2(card.left() + 18.0, card.top() + 50.0),
-        pos2(card.right() - 16.0, card.bottom()),
-    );
-    let mut child = ui.new_child(UiBuilder::new().id_salt("steps").max_rect(list));
-    steps::planned(&mut child, &steps, |_| None);
-}
-
-/// An operation with its steps, in a card.
-pub fn operation_card(ui: &mut Ui, operation: &OperationView, pass: &Pass<'_>) {
-    let tokens = theme::of(ui);
-    let why = operation.why.is_some();
-    let height = 46.0 + 30.0 * operation.steps.len() as f32 + 16.0 + if why { 34.0 } else { 0.0 };
-    let (card, _) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
-    text::card(ui, card);
-    let y = card.top() + 22.0;
-    let title = text::left(
-        ui,
-        card.left() + 16.0,
-        y,
-        words::operation_kind(operation.kind),
-        theme::medium(13.0),
-        tokens.hi,
-    );
-    let tone = super::now_queue::operation_tone(operation);
-    let state = text::right(
-        ui,
-        card.right() - 16.0,
-        y,
-        words::operation_state(operation.state, operation.undoing),
-        theme::medium(12.5),
-        tone.colour(tokens),
-    );
-    status::paint(
-        ui.painter(),
-        pos2(state.rect.left() - 11.0, y),
-        10.0,
-        tone,
-        tokens,
-    );
-    text::fit(
-        ui,
-        title.rect.right() + 12.0,
-        y,
-        state.rect.left() - title.rect.right() - 40.0,
-        &format!(
-            "{}, {} of {} steps, by {}",
-            operation.id,
-            operation.step,
-            operation.steps.len(),
-            printable(&operation.by)
-        ),
-        theme::regular(12.5),
-        tokens.dim,
-    );
-    text::hline(
-        ui,
-        card.left() + 1.0..=card.right() - 1.0,
-        card.top() + 43.0,
-        tokens.line,
-    );
-    let list = Rect::from_min_max(
-        pos2(card.left() + 16.0, card.top() + 50.0),
-        pos2(card.right() - 16.0, card.bottom()),
-    );
-    let mut child = ui.new_child(UiBuilder::new().id_salt("steps").max_rect(list));
-    steps::carried_out(&mut child, operation, pass.clock);
-    if let Some(why) = &operation.why {
-        let y = card.bottom() - 24.0;
-        status::paint(
-            ui.painter(),
-            pos2(card.left() + 26.0, y),
-            11.0,
-            tone,
-            tokens,
-        );
-        text::fit(
-            ui,
-            card.left() + 42.0,
-            y,
-            card.width() - 58.0,
-            &printable(why),
-            theme::regular(13.0),
-            tokens.text,
-        );
-    }
 }

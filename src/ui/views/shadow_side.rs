@@ -3,7 +3,7 @@
 use eframe::egui::{Id, Rect, ScrollArea, Sense, Ui, UiBuilder, pos2, vec2};
 use egui_material_icons::icons;
 
-use super::{now_proposal::split_figures, shadows::Wanted};
+use super::{proposal_split::split_figures, shadows::Wanted};
 use crate::{
     engine::{
         command::Command,
@@ -142,7 +142,7 @@ fn traffic(ui: &mut Ui, shadow: &ShadowView, wanted: &mut Option<Wanted>, pass: 
         .as_ref()
         .filter(|wanted| wanted.shadow == shadow.id)
         .map(|wanted| wanted.share);
-    let mut share = drafted.unwrap_or(shadow.traffic_share);
+    let mut share = drafted.unwrap_or(shadow.wanted_share);
     let runs = matches!(shadow.state, ShadowState::Serving | ShadowState::Stalled);
     split_figures(ui, share);
     ui.add_space(4.0);
@@ -169,10 +169,7 @@ fn traffic(ui: &mut Ui, shadow: &ShadowView, wanted: &mut Option<Wanted>, pass: 
     } else if !runs {
         ("It is powered off. A proposal starts it first.", tokens.dim)
     } else if (shadow.wanted_share - shadow.traffic_share).abs() > 0.005 {
-        (
-            "The balancer differs from what is wanted; it is being repaired.",
-            tokens.watch,
-        )
+        ("The balancer is on its way to this.", tokens.watch)
     } else {
         (
             "Moves at once; a breach of the gate returns it to 0.",

@@ -117,7 +117,7 @@ impl ShadowsView {
             let tall = most.min(rest.height() - detail - 16.0);
             let table = Rect::from_min_size(rest.min, vec2(rest.width(), tall));
             part(ui, "shadows", table, |ui| {
-                self.table(ui, table, &shown, pass)
+                self.table(ui, table, &shown, pass);
             });
             let below = Rect::from_min_max(pos2(rest.left(), table.bottom() + 16.0), rest.max);
             if let Some(shadow) = chosen {

@@ -5,7 +5,8 @@ use eframe::egui::{
 };
 use egui_material_icons::icons;
 
-use super::{approve::text_field, source_list};
+use super::source_list;
+use crate::ui::widgets::field::text_field;
 use crate::{
     engine::command::{Answer, Command, Reply},
     hypervisor::Examination,
@@ -119,7 +120,8 @@ impl SourcesView {
             Some(Tested::Failed(_)) => 2,
             _ => 0,
         };
-        let height = 232.0 + 26.0 * findings as f32;
+        let told = if self.tested.is_some() { 40.0 } else { 0.0 };
+        let height = 206.0 + told + 26.0 * findings as f32;
         let (card, _) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
         ui.painter().rect(
             card,

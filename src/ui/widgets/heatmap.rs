@@ -1,7 +1,7 @@
 //! The fleet as a field of cells: one block a pool, one row a host, busiest VM first. The cells are one mesh that is
 //! built anew only on new data, another filter or another size; the pointer finds its cell by arithmetic.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use eframe::egui::{
     Color32, CornerRadius, Id, Key, Mesh, Pos2, Rect, Response, Role, Sense, Shape, Stroke,
@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     engine::snapshot::VmView,
-    health::HealthState,
     metrics::Metric,
     ui::{
         format,
@@ -23,12 +22,14 @@ use crate::{
     units::{PoolId, VmId, printable},
 };
 
+mod build;
+mod key;
+
+pub use key::{histogram, ramp};
+
 const HEAD: f32 = 32.0;
+
 const GAP: Vec2 = vec2(26.0, 22.0);
-/// Cell pitches that are tried, in whole pixels, largest first.
-const PITCHES: [f32; 13] = [
-    28.0, 24.0, 20.0, 17.0, 14.0, 12.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0,
-];
 
 /// What the colour of a cell says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +126,7 @@ impl Heatmap {
                 && built.key.dark == tokens.dark
         });
         if !fits {
-            self.0 = Some(build(field, room, tokens));
+            self.0 = Some(build::build(field, room, tokens));
         }
         self.0.as_ref().map_or(0.0, |built| built.height)
     }
@@ -305,22 +306,26 @@ fn head(ui: &mut Ui, block: &Block, offset: Vec2, tokens: &Tokens) {
     } else {
         right
     };
+    let count = block.rows.last().unwrap_or(&0) - block.rows.first().unwrap_or(&0);
+    let count = format::count(count);
+    let room = right - rect.left() - 17.0;
+    let need = text::width(ui, &block.name, theme::semibold(13.0));
     let name = text::fit(
         ui,
         rect.left() + 17.0,
         y,
-        (right - rect.left() - 50.0).max(20.0),
+        (room - 8.0).max(20.0),
         &block.name,
         theme::semibold(13.0),
         tokens.hi,
     );
-    let count = block.rows.last().unwrap_or(&0) - block.rows.first().unwrap_or(&0);
-    if right - name.rect.right() > 34.0 {
+    // The count gives way before the name does.
+    if need + 14.0 + text::width(ui, &count, theme::regular(12.0)) < room {
         text::left(
             ui,
             name.rect.right() + 6.0,
             y,
-            &format::count(count),
+            &count,
             theme::regular(12.0),
             tokens.dim,
         );
@@ -332,244 +337,4 @@ fn head(ui: &mut Ui, block: &Block, offset: Vec2, tokens: &Tokens) {
         let full = Rect::from_min_size(rail.min, vec2(rail.width() * mean.clamp(0.0, 1.0), 3.0));
         painter.rect_filled(full, 1, tokens.heat(mean));
     }
-}
-
-/// The VMs of one pool by host, each host busiest first.
-type Hosts<'a> = BTreeMap<&'a str, Vec<(u32, Option<f32>)>>;
-
-fn build(field: &Field<'_>, room: Vec2, tokens: &Tokens) -> Built {
-    let mut pools: BTreeMap<String, Hosts<'_>> = BTreeMap::new();
-    let mut names: BTreeMap<&PoolId, String> = BTreeMap::new();
-    for index in field.shown.iter() {
-        let view = &field.vms[*index as usize];
-        let name = names
-            .entry(&view.vm.pool)
-            .or_insert_with(|| printable(&(field.pool_name)(&view.vm.pool)));
-        pools
-            .entry(name.clone())
-            .or_default()
-            .entry(&view.vm.host)
-            .or_default()
-            .push((*index, field.colour.value(view)));
-    }
-    for hosts in pools.values_mut() {
-        for row in hosts.values_mut() {
-            row.sort_unstable_by(|a, b| {
-                b.1.unwrap_or(-1.0)
-                    .total_cmp(&a.1.unwrap_or(-1.0))
-                    .then(a.0.cmp(&b.0))
-            });
-        }
-    }
-    let (columns, pitch) = fit(&pools, room);
-    let width = ((room.x - GAP.x * (columns - 1) as f32) / columns as f32).floor();
-    let per_row = ((width + 1.0) / pitch.x).floor().max(1.0) as usize;
-    let mut built = Built {
-        key: BuiltFor {
-            vms: Arc::clone(field.vms),
-            shown: Arc::clone(field.shown),
-            size: room,
-            colour: field.colour,
-            dark: tokens.dark,
-        },
-        pitch,
-        height: 0.0,
-        blocks: Vec::with_capacity(pools.len()),
-        order: Vec::with_capacity(field.shown.len()),
-        mesh: Arc::default(),
-    };
-    let mut y = 0.0;
-    for (index, (name, hosts)) in pools.into_iter().enumerate() {
-        let column = index % columns;
-        if column == 0 && index > 0 {
-            y = built.height + GAP.y;
-        }
-        let left = (width + GAP.x) * column as f32;
-        let block = block(
-            &mut built,
-            field,
-            name,
-            hosts,
-            pos2(left, y + HEAD),
-            per_row,
-            width,
-        );
-        built.height = built.height.max(block.cells.bottom());
-        built.blocks.push(block);
-    }
-    built.mesh = Arc::new(mesh(&built, field, tokens));
-    built
-}
-
-/// Block columns and cell pitch with which everything fits, cells as large as can be.
-fn fit(pools: &BTreeMap<String, Hosts<'_>>, room: Vec2) -> (usize, Vec2) {
-    let most = ((room.x + GAP.x) / (170.0 + GAP.x)).floor().max(1.0) as usize;
-    let most = most.clamp(1, pools.len().clamp(1, 4));
-    for pitch in PITCHES {
-        for columns in (1..=most).rev() {
-            let width = (room.x - GAP.x * (columns - 1) as f32) / columns as f32;
-            let per_row = ((width + 1.0) / pitch).floor().max(1.0) as usize;
-            let rows: Vec<usize> = pools
-                .values()
-                .map(|hosts| hosts.values().map(|row| row.len().div_ceil(per_row)).sum())
-                .collect();
-            let fits = |tall: f32| {
-                let total: f32 = rows
-                    .chunks(columns)
-                    .map(|line| {
-                        let most = line.iter().copied().max().unwrap_or(0);
-                        HEAD + most as f32 * tall + GAP.y
-                    })
-                    .sum();
-                total - GAP.y <= room.y
-            };
-            if fits(pitch) {
-                // A little taller where there is room: rows read better then.
-                let tall = if fits(pitch + 1.0) {
-                    pitch + 1.0
-                } else {
-                    pitch
-                };
-                return (columns, vec2(pitch, tall));
-            }
-        }
-    }
-    (most, vec2(6.0, 6.0))
-}
-
-fn block(
-    built: &mut Built,
-    field: &Field<'_>,
-    name: String,
-    hosts: Hosts<'_>,
-    at: Pos2,
-    per_row: usize,
-    width: f32,
-) -> Block {
-    let mut rows = Vec::new();
-    let (mut crossing, mut sum, mut known) = (0, 0.0, 0u32);
-    let mut worst = HealthState::Ok;
-    for row in hosts.into_values() {
-        for line in row.chunks(per_row) {
-            rows.push(built.order.len());
-            for (index, value) in line {
-                built.order.push(*index);
-                let view = &field.vms[*index as usize];
-                if let Some(value) = value {
-                    sum += value;
-                    known += 1;
-                }
-                crossing += usize::from(view.first_crossing().is_some());
-                if view.health.state != HealthState::Unknown {
-                    worst = worst.max(view.health.state);
-                }
-            }
-        }
-    }
-    let height = rows.len() as f32 * built.pitch.y;
-    rows.push(built.order.len());
-    // A pool is only as bad as what it is forecast to do: single bad VMs show as cells.
-    let share = crossing as f32 / (known.max(1)) as f32;
-    let worst = match (crossing, worst) {
-        (0, _) => Tone::Ok,
-        (_, HealthState::Critical) if share > 0.02 => Tone::Critical,
-        _ => Tone::Risk,
-    };
-    Block {
-        name,
-        cells: Rect::from_min_size(at, vec2(width, height)),
-        rows,
-        crossing,
-        mean: (known > 0).then(|| {
-            let mean = sum / known as f32;
-            if field.colour == Colour::Health {
-                1.0 - mean
-            } else {
-                mean
-            }
-        }),
-        worst,
-    }
-}
-
-fn mesh(built: &Built, field: &Field<'_>, tokens: &Tokens) -> Mesh {
-    let mut mesh = Mesh::default();
-    mesh.reserve_vertices(built.order.len() * 5);
-    mesh.reserve_triangles(built.order.len() * 3);
-    let side = built.pitch - Vec2::splat(1.0);
-    let mut rings = Vec::new();
-    for block in &built.blocks {
-        for (row, ends) in block.rows.windows(2).enumerate() {
-            for position in ends[0]..ends[1] {
-                let at =
-                    block.cells.min + vec2((position - ends[0]) as f32, row as f32) * built.pitch;
-                let cell = Rect::from_min_size(at, side);
-                let view = &field.vms[built.order[position] as usize];
-                match field.colour.value(view) {
-                    None => frame(&mut mesh, cell, 1.0, tokens.faint),
-                    Some(_) if view.first_crossing().is_some() => {
-                        mesh.add_colored_rect(cell, tokens.critical);
-                        let bar = vec2((side.x * 0.22).max(1.0).round(), (side.y * 0.6).round());
-                        mesh.add_colored_rect(
-                            Rect::from_center_size(cell.center(), bar),
-                            if tokens.dark { tokens.bg } else { tokens.card },
-                        );
-                    }
-                    Some(value) => mesh.add_colored_rect(cell, tokens.heat(value)),
-                }
-                if view.shadow.is_some() {
-                    rings.push(cell);
-                }
-            }
-        }
-    }
-    // Rings lie over their neighbours.
-    for cell in rings {
-        frame(&mut mesh, cell.expand(2.5), 1.0, tokens.bg);
-        frame(&mut mesh, cell.expand(1.5), 1.5, tokens.cast);
-    }
-    mesh
-}
-
-fn frame(mesh: &mut Mesh, rect: Rect, width: f32, colour: Color32) {
-    let (a, b) = (rect.min, rect.max);
-    for side in [
-        Rect::from_min_max(a, pos2(b.x, a.y + width)),
-        Rect::from_min_max(pos2(a.x, b.y - width), b),
-        Rect::from_min_max(pos2(a.x, a.y + width), pos2(a.x + width, b.y - width)),
-        Rect::from_min_max(pos2(b.x - width, a.y + width), pos2(b.x, b.y - width)),
-    ] {
-        mesh.add_colored_rect(side, colour);
-    }
-}
-
-/// The figure under the histogram: how many VMs lie in each fiftieth of the range.
-pub fn histogram(vms: &[VmView], shown: &[u32], colour: Colour) -> [u32; 50] {
-    let mut bins = [0; 50];
-    for index in shown {
-        if let Some(value) = colour.value(&vms[*index as usize]) {
-            bins[((value.clamp(0.0, 1.0) * 50.0) as usize).min(49)] += 1;
-        }
-    }
-    bins
-}
-
-/// The ramp as a strip.
-pub fn ramp(ui: &Ui, rect: Rect) {
-    let tokens = theme::of(ui);
-    let mut mesh = Mesh::default();
-    let parts = 48;
-    for part in 0..=parts {
-        let share = part as f32 / parts as f32;
-        let x = rect.left() + rect.width() * share;
-        let colour = tokens.heat(share);
-        mesh.colored_vertex(pos2(x, rect.top()), colour);
-        mesh.colored_vertex(pos2(x, rect.bottom()), colour);
-        if part > 0 {
-            let last = part as u32 * 2;
-            mesh.add_triangle(last - 2, last - 1, last);
-            mesh.add_triangle(last - 1, last, last + 1);
-        }
-    }
-    ui.painter().add(Shape::mesh(mesh));
 }

@@ -3,6 +3,7 @@
 pub mod bars;
 pub mod button;
 pub mod chart;
+pub mod field;
 pub mod heatmap;
 pub mod plot;
 pub mod spark;

@@ -252,12 +252,10 @@ pub fn strip(ui: &Ui, rect: Rect, operation: &OperationView, clock: &Clock) {
         if step.state == StepState::Failed {
             // A notch: failure is not told by colour alone.
             let middle = part.center();
+            let half = rect.height() / 2.0;
             painter.line_segment(
-                [
-                    middle + vec2(-3.0, -rect.height()),
-                    middle + vec2(3.0, rect.height()),
-                ],
-                Stroke::new(2.0, tokens.critical),
+                [middle + vec2(-half, half), middle + vec2(half, -half)],
+                Stroke::new(2.5, tokens.card),
             );
         }
     }
