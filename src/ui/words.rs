@@ -28,6 +28,15 @@ pub fn share_step(plan: &Plan) -> Option<&ShareSpec> {
     })
 }
 
+/// 0..=1 that the shadow has before the plan runs.
+pub fn share_before(plan: &Plan) -> f64 {
+    let first = plan.steps.iter().find_map(|step| match step {
+        Step::SetShare(share) => Some(share.previous_share),
+        _ => None,
+    });
+    first.unwrap_or(0.0)
+}
+
 /// What the proposal would do, in a few words.
 pub fn title(proposal: &Proposal) -> String {
     let share = proposal.sizing.share;

@@ -23,18 +23,20 @@ pub(super) fn differences(proposal: &Proposal, now: &Snapshot, ui: &Ui) -> Vec<C
     let tokens = theme::of(ui);
     let mut changes = Vec::new();
     if let Some(share) = words::share_step(&proposal.plan) {
+        // A ramp has several steps: before it is what the first one finds.
+        let before = words::share_before(&proposal.plan);
         let backend = printable(&share.backend);
         changes.push(Change {
             what: "Traffic on the original".to_owned(),
             of: backend.clone(),
-            now: format::percent(1.0 - share.previous_share),
+            now: format::percent(1.0 - before),
             after: format::percent(1.0 - share.share),
             ink: tokens.accent,
         });
         changes.push(Change {
             what: "Traffic on the shadow".to_owned(),
             of: backend,
-            now: format::percent(share.previous_share),
+            now: format::percent(before),
             after: format::percent(share.share),
             ink: tokens.cast,
         });
