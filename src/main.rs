@@ -1,12 +1,12 @@
 //! Chooses the face: a verb of the command line, or the console.
 
-use std::process::ExitCode;
-
 use shadowcast::{
     cli,
+    hypervisor::libvirt,
     ui::{self, UiOptions},
 };
 
-fn main() -> ExitCode {
-    cli::run(|session| ui::run(session, UiOptions::default()))
+fn main() {
+    let code = cli::run(|session| ui::run(session, UiOptions::default()));
+    libvirt::leave(code)
 }

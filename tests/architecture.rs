@@ -214,5 +214,5 @@ fn pure_files_do_not_touch_the_world() {
 fn the_checks_can_fail() {
     assert_eq!(imports("use crate::{a::b, c::{d, e}, f};"), ["a", "c", "f"]);
     assert_eq!(imports("crate::store::x()"), ["store"]);
-    assert_eq!(code_of("a\n// b\n#[cfg(test)]\nc"), "a\n");
+    assert_eq!(code_of("a\n// b\n#[cfg(test)]\nc"), "a");
 }

@@ -213,7 +213,7 @@ fn a_platform_that_does_not_answer_exits_with_4() {
     let uri = format!("qemu:///session?socket={}", socket.display());
     machine
         .run(["source", "add", &uri, "--name", "gone"])
-        .explains(4, "gone");
+        .explains(4, "nobody.sock");
     machine.run(["source", "test", &uri]).explains(4, "");
     let balancer = format!("haproxy+unix://{}", socket.display());
     machine.run(["source", "test", &balancer]).explains(4, "");
@@ -556,51 +556,175 @@ fn a_shadow_by_hand_is_refused_while_its_platform_is_read_only() {
     assert_eq!(operations["operations"], Value::Array(Vec::new()));
 }
 
-/// The simulated fleet, in which something needs a decision.
+/// The engine without a window on the simulated fleet, in which something needs a decision. Verbs attach to it.
+struct Agent<'a> {
+    machine: &'a Machine,
+    child: Child,
+}
+
+const DEMO: [&str; 5] = ["--demo", "--vms", "60", "--seed", "1"];
+
+impl<'a> Agent<'a> {
+    fn start(machine: &'a Machine) -> Self {
+        let child = machine
+            .command(DEMO.iter().chain(&["agent"]))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let agent = Self { machine, child };
+        let socket = machine.path("data/demo/engine.sock");
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while UnixStream::connect(&socket).is_err() {
+            assert!(Instant::now() < deadline, "the engine does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        agent
+    }
+
+    #[track_caller]
+    fn run(&self, words: &[&str]) -> Done {
+        let words = DEMO.iter().chain(words);
+        Done::from(
+            (self.machine.command(words))
+                .output()
+                .expect("the program starts"),
+        )
+    }
+
+    fn operations(&self) -> Value {
+        self.run(&["operations", "--json"]).exits(0).json()["operations"].clone()
+    }
+}
+
+impl Drop for Agent<'_> {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way none is left.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const PROPOSAL: [&str; 12] = [
+    "id",
+    "kind",
+    "vm",
+    "digest",
+    "urgency",
+    "crosses_at",
+    "probability",
+    "why",
+    "pool",
+    "rejected_pools",
+    "plan",
+    "expires_at",
+];
+const OPERATION: [&str; 9] = [
+    "id",
+    "kind",
+    "vm",
+    "state",
+    "step",
+    "steps",
+    "started_at",
+    "ended_at",
+    "why",
+];
+const SHADOW: [&str; 11] = [
+    "vm",
+    "name",
+    "pool",
+    "state",
+    "method",
+    "rpo_seconds",
+    "lag_seconds",
+    "lag_bytes",
+    "points",
+    "last_proof",
+    "traffic_share",
+];
+
 #[test]
 fn a_stale_digest_is_refused_and_nothing_starts() {
     let machine = Machine::new();
-    let demo = ["--demo", "--vms", "60", "--seed", "1"];
-    let run = |words: &[&str]| {
-        let words = demo.iter().chain(words);
-        Done::from(machine.command(words).output().expect("the program starts"))
-    };
-    let proposals = run(&["proposals", "--json"]).exits(0).json();
+    let agent = Agent::start(&machine);
+    let proposals = agent.run(&["proposals", "--json"]).exits(0).json();
     let first = &proposals["proposals"][0];
-    has_fields(
-        first,
-        &[
-            "id",
-            "kind",
-            "vm",
-            "digest",
-            "urgency",
-            "crosses_at",
-            "probability",
-            "why",
-            "pool",
-            "rejected_pools",
-            "plan",
-            "expires_at",
-        ],
-    );
+    has_fields(first, &PROPOSAL);
     let id = first["id"].as_str().expect("an id");
     let stale = "0".repeat(64);
-    run(&["approve", id, "--digest", &stale]).explains(3, "digest");
-    let operations = run(&["operations", "--json"]).exits(0).json();
-    assert_eq!(operations["operations"], Value::Array(Vec::new()));
+    agent
+        .run(&["approve", id, "--digest", &stale])
+        .explains(3, "digest");
+    assert_eq!(agent.operations(), Value::Array(Vec::new()));
 
-    let shown = run(&["proposal", id]).exits(0);
+    let shown = agent.run(&["proposal", id]).exits(0);
     let digest = first["digest"].as_str().expect("a digest");
     assert!(shown.stdout.contains(digest), "{}", shown.stdout);
-    run(&["reject", id, "--why", "not today"]).exits(0);
-    let after = run(&["proposal", id, "--json"]).exits(0).json();
+    agent
+        .run(&["snooze", id, "--for", "30days"])
+        .explains(2, "7 days");
+    agent.run(&["reject", id, "--why", "not today"]).exits(0);
+    let after = agent.run(&["proposal", id, "--json"]).exits(0).json();
     assert_eq!(after["state"], "rejected");
     assert_eq!(after["decided_by"], "ana");
+    agent
+        .run(&["approve", id, "--digest", digest])
+        .explains(3, "rejected");
     assert!(
         !machine.path("data/journal.db").exists(),
         "the demo keeps to a folder of its own"
     );
+}
+
+#[test]
+fn a_shadow_by_hand_is_planned_approved_followed_and_retired() {
+    let machine = Machine::new();
+    let agent = Agent::start(&machine);
+    let vms = agent.run(&["vms", "--json"]).exits(0).json();
+    let vm = (vms["vms"].as_array().into_iter().flatten())
+        .find(|vm| vm["state"] == "running" && vm["shadow"].is_null())
+        .and_then(|vm| vm["id"].as_str())
+        .expect("a running VM without a shadow");
+    let create = ["shadow", "create", vm, "--share", "0%"];
+    let dry = agent
+        .run(&[&create[..], &["--dry-run", "--json"]].concat())
+        .exits(0)
+        .json();
+    assert_eq!(dry["kind"], "create");
+    assert_eq!(dry["vm"], vm);
+    assert_eq!(agent.operations(), Value::Array(Vec::new()), "only printed");
+    // Nobody can say yes without a terminal.
+    agent.run(&create).explains(3, "approve");
+    assert_eq!(agent.operations(), Value::Array(Vec::new()));
+
+    let created = agent
+        .run(&[&create[..], &["--yes", "--follow"]].concat())
+        .exits(0);
+    assert!(created.stdout.contains("is done"), "{}", created.stdout);
+    assert!(created.stderr.contains("done: "), "{}", created.stderr);
+    let operations = agent.operations();
+    has_fields(&operations[0], &OPERATION);
+    assert_eq!(operations[0]["state"], "done");
+    assert_eq!(operations[0]["step"], operations[0]["steps"]);
+    let id = operations[0]["id"].as_str().expect("an id");
+    let one = agent.run(&["operation", id, "--json"]).exits(0).json();
+    assert_eq!(one["journal"][0]["entry"]["entry"], "opened");
+
+    let shadows = agent.run(&["shadow", "list", "--json"]).exits(0).json();
+    let shadow = &shadows["shadows"][0];
+    has_fields(shadow, &SHADOW);
+    assert_eq!(shadow["vm"], vm);
+    assert_eq!(shadow["state"], "replicating");
+    has_fields(
+        &shadow["points"][0],
+        &["id", "at", "consistent", "proven_at"],
+    );
+
+    agent
+        .run(&["shadow", "retire", vm, "--yes", "--follow"])
+        .exits(0);
+    let shadows = agent.run(&["shadow", "list", "--json"]).exits(0).json();
+    assert_eq!(shadows["shadows"], Value::Array(Vec::new()));
 }
 
 #[test]

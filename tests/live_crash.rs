@@ -27,8 +27,10 @@ const SETTINGS: &str = "\
 [sampling]
 interval_seconds = 2
 inventory_seconds = 5
+[forecast]
+min_probability = 1.0
 [limits]
-cpu = 1000.0
+cpu = 1.0
 [health]
 threshold = 0
 [shadow]

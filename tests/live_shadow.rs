@@ -18,7 +18,7 @@ use support::{Lab, await_that, get, show, verified};
 const VM: &str = "shop-1";
 const SERVICE: &str = "shop";
 /// Guests are emulated on a machine that may be busy.
-const A_WHILE: Duration = Duration::from_mins(2);
+const A_WHILE: Duration = Duration::from_mins(4);
 
 /// Short intervals make a short test. Health and response times would say how busy this machine is, which emulates the
 /// guests: what is to decide is the load of the guest alone, and errors at the gate.

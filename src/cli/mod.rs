@@ -8,8 +8,6 @@
 //! What is asked for goes to stdout; progress, notes and errors go to stderr. A verb never decides anything that the
 //! engine decides as well: it asks, and shows the answer or the [`Problem`].
 
-use std::process::ExitCode;
-
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{engine::thread::Session, problem::Problem};
@@ -103,7 +101,7 @@ enum Verb {
 }
 
 /// Reads the arguments, does what they say, and returns the exit code that scripts rely on.
-pub fn run(window: Window) -> ExitCode {
+pub fn run(window: Window) -> u8 {
     let cli = match Cli::command()
         .try_get_matches()
         .and_then(|matches| Cli::from_arg_matches(&matches))
@@ -112,7 +110,7 @@ pub fn run(window: Window) -> ExitCode {
         Err(usage) => {
             // Help and version come here too, with code 0. A closed pipe leaves nobody to tell.
             let _ = usage.print();
-            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+            return u8::try_from(usage.exit_code()).unwrap_or(2);
         }
     };
     let context = Context::new(&cli.global, &cli.demo);
@@ -121,10 +119,10 @@ pub fn run(window: Window) -> ExitCode {
         None => context.open().and_then(window),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(problem) => {
             output::problem(&problem);
-            ExitCode::from(problem.kind.exit_code())
+            problem.kind.exit_code()
         }
     }
 }

@@ -70,7 +70,7 @@ impl Performer {
             Action::Repair { server, share } => {
                 self.repair(server.as_ref(), share).map(|()| done())
             }
-            Action::Examine { uri } => self.examine(uri).map(Outcome::Examined),
+            Action::Examine { name, uri } => self.examine(name, uri).map(Outcome::Examined),
             Action::Refresh { sources } => {
                 let mut fresh = Vec::with_capacity(sources.len());
                 for name in sources {
@@ -142,7 +142,7 @@ impl Performer {
                 return self.await_answer(address, *port, path, *timeout_seconds);
             }
             Step::AddServer { director, server } => {
-                self.director(director)?.ensure_server(server)?
+                self.director(director)?.ensure_server(server)?;
             }
             Step::AwaitServer {
                 director,
@@ -410,7 +410,7 @@ impl Performer {
         }
     }
 
-    fn examine(&self, uri: &str) -> Result<Examination, Failure> {
+    fn examine(&self, name: &SourceName, uri: &str) -> Result<Examination, Failure> {
         let started = Instant::now();
         if uri.starts_with("haproxy+") {
             let lines = HaproxyDirector::connect(uri)?.examine()?;
@@ -427,7 +427,7 @@ impl Performer {
                 millis: started.elapsed().as_millis() as u64,
             });
         }
-        let connection = hypervisor::connect(&SourceName::new("test"), uri, &self.engine)?;
+        let connection = hypervisor::connect(name, uri, &self.engine)?;
         Ok(connection.examine()?)
     }
 }

@@ -195,6 +195,7 @@ impl Shell {
                 Ok(())
             }
             Document::ManifestGone(shadow) => self.journal.delete(Kind::Manifest, shadow.as_str()),
+            Document::Frozen(frozen) => self.journal.put_frozen(frozen),
         }
     }
 

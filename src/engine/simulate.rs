@@ -9,8 +9,6 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
-
 use super::{
     command::{Answer, Command, Reply},
     core::{
@@ -18,7 +16,7 @@ use super::{
         Sampled, SourceConfig, SourceRole,
     },
     perform::{Performer, Platform},
-    snapshot::{OperationState, Snapshot},
+    snapshot::Snapshot,
 };
 use crate::{
     forecast::{self, Forecaster, Select},
@@ -77,7 +75,6 @@ pub struct Life<'a> {
     death: Death,
     /// Effects that left a trace so far.
     pub effects: u32,
-    pub samples: u64,
     next_inventory: Timestamp,
     next_sample: Timestamp,
 }
@@ -106,6 +103,7 @@ impl Simulation {
     pub fn start(&self, death: Death) -> Result<Life<'_>, StoreError> {
         let sources = self.sources();
         let kept = Kept {
+            frozen: self.journal.frozen()?,
             sources: sources.clone(),
             services: self.fleet.services(),
             proposals: self.journal.all(Kind::Proposal)?,
@@ -138,7 +136,6 @@ impl Simulation {
             next_reply: 0,
             death,
             effects: 0,
-            samples: 0,
             next_inventory: now,
             next_sample: now,
         })
@@ -275,9 +272,6 @@ impl Life<'_> {
                         .collect(),
                     hung: readings.hung,
                 });
-                if let Ok(sampled) = &result {
-                    self.samples += sampled.samples.len() as u64;
-                }
                 self.inbox.push_back(Input::Samples {
                     source,
                     result,
@@ -364,6 +358,7 @@ impl Life<'_> {
                 journal.put(Kind::Manifest, manifest.shadow.as_str(), &*manifest)
             }
             Document::ManifestGone(shadow) => journal.delete(Kind::Manifest, shadow.as_str()),
+            Document::Frozen(frozen) => journal.put_frozen(frozen),
             Document::Source(_)
             | Document::SourceGone(_)
             | Document::Service(_)
@@ -432,38 +427,5 @@ impl Life<'_> {
             }
         }
         Ok(None)
-    }
-}
-
-/// What a run came to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Figures {
-    pub seed: u64,
-    pub vms: u32,
-    pub hours: f64,
-    pub samples_in: u64,
-    pub proposals: u64,
-    pub operations: OperationFigures,
-    pub violations: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct OperationFigures {
-    pub done: u64,
-    pub undone: u64,
-    pub parked: u64,
-}
-
-impl Figures {
-    /// Counts how operations ended.
-    pub fn count(&mut self, snapshot: &Snapshot) {
-        for operation in &snapshot.operations {
-            match operation.state {
-                OperationState::Done => self.operations.done += 1,
-                OperationState::Undone => self.operations.undone += 1,
-                OperationState::Parked => self.operations.parked += 1,
-                OperationState::Running | OperationState::Waiting | OperationState::Failed => {}
-            }
-        }
     }
 }

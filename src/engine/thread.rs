@@ -300,6 +300,7 @@ fn load(journal: &Journal, fleet: Option<&Fleet>) -> Result<Kept, crate::store::
         return Ok(demo_sources(fleet));
     }
     Ok(Kept {
+        frozen: journal.frozen()?,
         sources: journal.all(Kind::Source)?,
         services: journal.all(Kind::Service)?,
         proposals: journal.all(Kind::Proposal)?,

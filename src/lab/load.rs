@@ -33,8 +33,9 @@ use crate::{problem::Problem, units::Timestamp};
 pub const PROCESS: &str = "load";
 /// The service that `surge` raises.
 pub const SURGING: &str = "shop";
-/// Requests of one service that wait for an answer at the same time, at most.
-const MOST_IN_FLIGHT: usize = 24;
+/// Requests that wait for an answer at the same time, at most: a guest's web server queues nine connections, and one
+/// beyond them is lost and tried again for many seconds.
+const MOST_IN_FLIGHT_PER_GUEST: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Load above the usual, until a moment or until it is taken back.
@@ -222,7 +223,8 @@ struct Sender {
 
 impl Sender {
     async fn run(mut self) {
-        let room = Arc::new(Semaphore::new(MOST_IN_FLIGHT));
+        let guests = self.record.members(&self.service).count();
+        let room = Arc::new(Semaphore::new(MOST_IN_FLIGHT_PER_GUEST * guests));
         let mut jitter = fastrand::Rng::with_seed(self.record.seed);
         let mut next = Instant::now();
         loop {

@@ -115,7 +115,8 @@ fn least_share(input: &SizingInput, policy: &SizingPolicy) -> f64 {
 
 /// The next whole percent; a hair over one is that one, since 1 − 0.75 need not be 0.25.
 fn up_to_percent(share: f64) -> f64 {
-    ((share * 100.0 - 1e-9).ceil() / 100.0).max(0.0)
+    // Adding zero makes a negative one positive: nobody wants to read −0 %.
+    ((share * 100.0 - 1e-9).ceil() / 100.0).max(0.0) + 0.0
 }
 
 /// What sizing goes by: the forecast's 95 % quantile and, where the VM is unwell now, the present value if higher.

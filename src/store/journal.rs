@@ -25,6 +25,8 @@ pub enum Kind {
     Service,
     Proposal,
     Manifest,
+    /// Stands while automation is stopped.
+    Frozen,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
             Self::Service => "service",
             Self::Proposal => "proposal",
             Self::Manifest => "manifest",
+            Self::Frozen => "frozen",
         }
     }
 }
@@ -200,6 +203,24 @@ impl Journal {
             decode(&json, || format!("{} {name}", kind.name()))
         })
         .collect()
+    }
+
+    /// Keeps whether automation is stopped, for the next start.
+    ///
+    /// # Errors
+    /// When the row is not on disk.
+    pub fn put_frozen(&self, frozen: bool) -> Result<(), StoreError> {
+        if frozen {
+            self.put(Kind::Frozen, "all", &true)
+        } else {
+            self.delete(Kind::Frozen, "all")
+        }
+    }
+
+    /// # Errors
+    /// When the document cannot be read.
+    pub fn frozen(&self) -> Result<bool, StoreError> {
+        Ok(!self.all::<bool>(Kind::Frozen)?.is_empty())
     }
 
     /// Adds to the timeline.

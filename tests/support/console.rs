@@ -208,9 +208,11 @@ pub fn await_that_shown<T>(
         if let Some(found) = probe() {
             return found;
         }
-        if std::time::Instant::now() >= end {
-            panic!("not within {limit:?}: {what}\nlast seen:\n{}", seen());
-        }
+        assert!(
+            std::time::Instant::now() < end,
+            "not within {limit:?}: {what}\nlast seen:\n{}",
+            seen()
+        );
         thread::sleep(Duration::from_millis(200));
     }
 }

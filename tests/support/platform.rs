@@ -21,7 +21,7 @@ use crate::{
     support::{Lab, Verified, await_that, verified},
 };
 
-const BOOTS_WITHIN: Duration = Duration::from_secs(120);
+const BOOTS_WITHIN: Duration = Duration::from_mins(2);
 
 pub fn host(lab: &Lab, name: &str) -> Connect {
     Connect::open(Some(lab.uri(name))).expect("the host answers")

@@ -24,11 +24,13 @@ impl Core {
                 return self.add_source(to, uri, name, role, out);
             }
             Command::SourceTest { uri } => {
-                let uri = self
-                    .sources
-                    .get(&SourceName::new(uri.trim()))
-                    .map_or_else(|| uri.trim().to_owned(), |source| source.config.uri.clone());
-                self.perform(Pending::TestSource { to }, Action::Examine { uri }, out);
+                let known = self.sources.get(&SourceName::new(uri.trim()));
+                let (name, uri) = match known {
+                    Some(source) => (source.config.name.clone(), source.config.uri.clone()),
+                    None => (self.name_for(uri.trim()), uri.trim().to_owned()),
+                };
+                let action = Action::Examine { name, uri };
+                self.perform(Pending::TestSource { to }, action, out);
                 return;
             }
             Command::SourceArm { name, armed } => self.arm_source(at, &name, armed, out),
@@ -413,6 +415,7 @@ impl Core {
             ));
         }
         self.frozen = frozen;
+        out.push(Effect::Put(Document::Frozen(frozen)));
         let text = if frozen {
             format!("Automation stopped by {by}; gates still return traffic")
         } else {

@@ -152,6 +152,8 @@ pub enum Document {
     Proposal(Arc<Proposal>),
     Manifest(Box<Manifest>),
     ManifestGone(ShadowId),
+    /// Automation is stopped, across restarts too.
+    Frozen(bool),
 }
 
 /// What to do, in this order.
@@ -216,6 +218,8 @@ pub enum Action {
         share: Box<ShareSpec>,
     },
     Examine {
+        /// What errors call it.
+        name: SourceName,
         uri: String,
     },
     /// Look at these sources once more, now.
@@ -332,6 +336,8 @@ pub struct Core {
     vms: BTreeMap<VmId, VmRecord>,
     ledger: Ledger,
     proposals: BTreeMap<ProposalId, Arc<Proposal>>,
+    /// Proposals whose split an operator has changed.
+    adjusted: BTreeSet<ProposalId>,
     operations: BTreeMap<OperationId, Operation>,
     shadows: BTreeMap<ShadowId, Shadow>,
     manifests: BTreeMap<ShadowId, Manifest>,
@@ -353,6 +359,7 @@ pub struct Core {
 /// What was kept from before.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
+    pub frozen: bool,
     pub sources: Vec<SourceConfig>,
     pub services: Vec<Service>,
     pub proposals: Vec<Proposal>,
@@ -369,7 +376,7 @@ impl Core {
             engine,
             settings,
             demo,
-            frozen: false,
+            frozen: kept.frozen,
             store_failed: None,
             random: fastrand::Rng::with_seed(seed),
             next_effect: 0,
@@ -380,6 +387,7 @@ impl Core {
             vms: BTreeMap::new(),
             ledger: Ledger::default(),
             proposals: BTreeMap::new(),
+            adjusted: BTreeSet::new(),
             operations: BTreeMap::new(),
             shadows: BTreeMap::new(),
             manifests: BTreeMap::new(),

@@ -11,8 +11,8 @@ use crate::{
     },
     problem::Problem,
     replication::Manifest,
-    shadow::{Plan, PlanKind, Step, plan},
-    units::{OperationId, Timestamp},
+    shadow::{Plan, PlanKind, Precondition, Step, plan},
+    units::{OperationId, SourceName, Timestamp},
 };
 
 /// Attempts of a step or its undo before it counts as failed.
@@ -87,6 +87,19 @@ impl Core {
                 return;
             };
             let shadow = operation.plan.shadow.clone();
+            if operation.next() != Next::Nothing
+                && let Some(source) = self.unheard_source_of(&operation.plan)
+            {
+                // After a start the sources are being connected: that is no failed attempt.
+                let why = format!("waits until {source} has answered once");
+                let retry = Retry {
+                    attempts: 0,
+                    at: at.plus_secs(1),
+                    why,
+                };
+                self.retries.insert(id.clone(), retry);
+                return;
+            }
             match operation.next() {
                 Next::Nothing => return,
                 Next::Close(outcome) => {
@@ -108,6 +121,20 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// A source of the plan that has neither answered nor failed since the engine started.
+    fn unheard_source_of(&self, plan: &Plan) -> Option<SourceName> {
+        plan.preconditions
+            .iter()
+            .find_map(|condition| match condition {
+                Precondition::Armed { source } => self
+                    .sources
+                    .get(source)
+                    .filter(|known| !known.heard)
+                    .map(|_| source.clone()),
+                _ => None,
+            })
     }
 
     /// Starts a step; true when it is over already.

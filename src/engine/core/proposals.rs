@@ -8,11 +8,12 @@ use crate::{
         command::{Answer, Reply},
         snapshot::TimelineKind,
     },
+    health::HealthState,
     inventory::{DiskFormat, Owner, Pool, PowerState, Service, Vm},
     problem::Problem,
     shadow::{
-        Check, CheckOutcome, Need, Placement, Plan, Proposal, ProposalState, Reason, Rejected,
-        Sizing, Step, Urgency,
+        Check, CheckOutcome, Need, Placement, Plan, PlanKind, Proposal, ProposalState, Reason,
+        Rejected, Sizing, Step, Urgency,
         plan::{self, Names, PlanInput, PlanSettings, Replica, RetireInput, Serving},
     },
     traffic::split,
@@ -23,6 +24,10 @@ use crate::{
 const PORTS: std::ops::Range<u16> = 42_000..48_000;
 /// Decided proposals older than this are forgotten.
 const KEEP_DECIDED_SECONDS: i64 = 7 * 86_400;
+
+/// An open proposal is looked at again after this, and made anew when its share is off by so much.
+const RENEW_AFTER_SECONDS: i64 = 60;
+const RENEW_SHARE: f64 = 0.1;
 
 /// What an operator fixed, in place of what would be chosen.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +43,7 @@ impl Core {
         if self.store_failed.is_some() {
             return;
         }
+        self.renew_open(at, out);
         let busy = self.busy_vms();
         let proposed: BTreeSet<VmId> = self
             .proposals
@@ -67,6 +73,48 @@ impl Core {
             match raised {
                 Ok(proposal) => self.raise(at, proposal, out),
                 Err(problem) => self.not_possible(at, &need, &problem, out),
+            }
+        }
+    }
+
+    /// An open proposal follows its need: sized anew when the load has changed much, withdrawn when it has passed. What
+    /// an operator asked for or has adjusted is left alone.
+    fn renew_open(&mut self, at: Timestamp, out: &mut Vec<Effect>) {
+        let young = at.plus_secs(-RENEW_AFTER_SECONDS);
+        let open: Vec<Arc<Proposal>> = self
+            .proposals
+            .values()
+            .filter(|proposal| {
+                proposal.state == ProposalState::Open
+                    && proposal.plan.kind == PlanKind::Create
+                    && proposal.created_at <= young
+                    && !proposal.need.reasons.contains(&Reason::ByHand)
+                    && !self.adjusted.contains(&proposal.id)
+            })
+            .cloned()
+            .collect();
+        for proposal in open {
+            let Some(record) = self.vms.get(&proposal.plan.vm).cloned() else {
+                self.make_stale(&proposal.id, "its VM is gone", out);
+                continue;
+            };
+            // Where nothing was measured lately, nothing is concluded.
+            if record.health.state == HealthState::Unknown {
+                continue;
+            }
+            let Some(need) = self.need_of(at, &record) else {
+                self.make_stale(&proposal.id, "the need has passed", out);
+                continue;
+            };
+            let service = self.service_of(&record.vm.id).cloned();
+            let share = self.size(&record, &need, service.as_ref(), None).share;
+            if (share - proposal.sizing.share).abs() < RENEW_SHARE {
+                continue;
+            }
+            let id = Some(proposal.id.clone());
+            match self.build_create(at, need, &Wishes::default(), id) {
+                Ok(renewed) => drop(self.keep(renewed, out)),
+                Err(problem) => self.make_stale(&proposal.id, &problem.why, out),
             }
         }
     }
@@ -254,6 +302,7 @@ impl Core {
             self.build_create(at, proposal.need.clone(), &wishes, Some(id.clone()))?;
         // The reasons why other pools were not taken stay of interest.
         changed.placement.clone_from(&proposal.placement);
+        self.adjusted.insert(id.clone());
         let proposal = self.keep(changed, out);
         Ok(Answer::Proposal { proposal })
     }

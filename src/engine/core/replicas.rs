@@ -46,6 +46,14 @@ impl Core {
         if self.replica_effect(&manifest.shadow).is_some() {
             return false;
         }
+        // After a start the sources are being connected: nothing is tried before they were heard.
+        let ends = [manifest.vm.source(), manifest.target_pool.source()];
+        if ends
+            .iter()
+            .any(|end| self.sources.get(end).is_none_or(|source| !source.heard))
+        {
+            return false;
+        }
         let replica = self.replicas.get(&manifest.shadow);
         if replica
             .and_then(|replica| replica.not_before)
@@ -173,15 +181,10 @@ impl Core {
         let news = manifest.stalled.is_none();
         if failure.checkpoint_lost {
             manifest.checkpoint = None;
-        }
-        // A complete spool is shipped again; anything less was cleaned up and is taken anew.
-        let spooled = manifest
-            .in_flight
-            .as_ref()
-            .is_some_and(|flight| flight.spooled_at.is_some());
-        if failure.checkpoint_lost || !spooled {
             manifest.in_flight = None;
         }
+        // The flight goes on under its own names: a complete spool is shipped again, anything less is taken anew. It may
+        // have left something on a source that was not even reached, which only these names find again.
         manifest.stalled = Some(failure.why.clone());
         out.push(Effect::Put(Document::Manifest(Box::new(manifest.clone()))));
         let replica = self.replicas.entry(shadow.clone()).or_default();

@@ -15,6 +15,8 @@ pub struct Shadow {
     pub id: ShadowId,
     pub vm: VmId,
     pub vm_name: String,
+    /// Its own name on its platform, as its plan chose it.
+    pub name: String,
     /// The operation that made it, whose id its objects bear.
     pub operation: OperationId,
     pub created_at: Timestamp,
@@ -39,7 +41,6 @@ impl Shadow {
     fn done(&mut self, step: &Step) {
         match step {
             Step::Reserve { hold } => self.hold = Some(hold.clone()),
-            Step::Replicate { rpo_seconds, .. } => self.rpo_seconds = *rpo_seconds,
             Step::DefineShadow { spec, point } => {
                 self.spec = Some(spec.clone());
                 self.point = Some(*point);
@@ -59,7 +60,8 @@ impl Shadow {
                 self.point = None;
             }
             Step::Release { .. } => self.hold = None,
-            Step::AwaitAnswer { .. }
+            Step::Replicate { .. }
+            | Step::AwaitAnswer { .. }
             | Step::AwaitServer { .. }
             | Step::AwaitDrained { .. }
             | Step::RemoveReplica { .. } => {}
@@ -102,6 +104,7 @@ impl Core {
                         id: plan.shadow.clone(),
                         vm: plan.vm.clone(),
                         vm_name: plan.vm_name.clone(),
+                        name: planned_name(&plan.steps),
                         operation: row.operation.clone(),
                         created_at: row.at,
                         hold: None,
@@ -110,7 +113,7 @@ impl Core {
                         running: false,
                         server: None,
                         share: None,
-                        rpo_seconds: 0,
+                        rpo_seconds: planned_rpo(&plan.steps),
                         retiring: false,
                     };
                     self.shadows.insert(plan.shadow.clone(), shadow);
@@ -179,4 +182,20 @@ impl Core {
             }
         }
     }
+}
+
+fn planned_name(steps: &[Step]) -> String {
+    let defined = steps.iter().find_map(|step| match step {
+        Step::DefineShadow { spec, .. } => Some(spec.name.clone()),
+        _ => None,
+    });
+    defined.unwrap_or_default()
+}
+
+fn planned_rpo(steps: &[Step]) -> u32 {
+    let replicated = steps.iter().find_map(|step| match step {
+        Step::Replicate { rpo_seconds, .. } => Some(*rpo_seconds),
+        _ => None,
+    });
+    replicated.unwrap_or_default()
 }

@@ -94,11 +94,11 @@ impl Core {
             kind,
             armed: false,
         };
-        self.perform(
-            Pending::AddSource { to, config },
-            Action::Examine { uri },
-            out,
-        );
+        let action = Action::Examine {
+            name: config.name.clone(),
+            uri,
+        };
+        self.perform(Pending::AddSource { to, config }, action, out);
     }
 
     fn check_name(&self, what: &str, name: &SourceName, uri: &str) -> Result<(), Problem> {
@@ -132,7 +132,7 @@ impl Core {
     }
 
     /// `qemu+ssh://ops@kvm-01.example.net/system` becomes `kvm-01.example.net`.
-    fn name_for(&self, uri: &str) -> SourceName {
+    pub(super) fn name_for(&self, uri: &str) -> SourceName {
         let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
         let host = rest.split(['/', '?']).next().unwrap_or_default();
         let host = host.rsplit('@').next().unwrap_or_default();

@@ -334,11 +334,7 @@ impl Core {
             id: shadow.id.clone(),
             vm: shadow.vm.clone(),
             vm_name: shadow.vm_name.clone(),
-            name: shadow
-                .spec
-                .as_ref()
-                .map(|spec| spec.name.clone())
-                .unwrap_or_default(),
+            name: shadow.name.clone(),
             pool: shadow
                 .hold
                 .as_ref()

@@ -286,19 +286,28 @@ impl Core {
             return;
         }
         let horizon_seconds = self.settings.forecast.horizon_hours * 3600;
-        // Whoever was nearest to a limit last time is looked at first.
+        // Whoever was nearest to a limit last time is looked at first, then whoever is busiest now.
         let mut order: Vec<&VmRecord> = self
             .vms
             .values()
             .filter(|record| record.vm.state == PowerState::Running && record.vm.owner.is_none())
             .collect();
-        order.sort_by_key(|record| {
-            record
+        let busy = |record: &VmRecord| {
+            let sample = record.sample.as_ref();
+            let values =
+                [Metric::Cpu, Metric::Memory].map(|metric| sample.and_then(|s| s.get(metric)));
+            values.into_iter().flatten().fold(0.0, f32::max)
+        };
+        order.sort_by_cached_key(|record| {
+            let crosses = record
                 .outlooks
                 .iter()
                 .filter_map(|outlook| outlook.crosses_at)
-                .min()
-                .map_or(i64::MAX, |at| at.0)
+                .min();
+            (
+                crosses.map_or(i64::MAX, |at| at.0),
+                -(busy(record) * 1000.0) as i64,
+            )
         });
         let jobs: Vec<ForecastJob> = order
             .into_iter()

@@ -53,6 +53,7 @@ mod volumes;
 mod watchdog;
 mod worker;
 
+pub use raw::leave;
 pub use watchdog::{run_watchdog, use_program as use_watchdog_program};
 
 /// One libvirt host.
