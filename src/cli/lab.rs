@@ -210,8 +210,8 @@ impl Surge {
         let length = self.for_seconds.map(u64::from);
         lab::surge(&self.place.dir(), self.factor, length)?;
         output::line(&format!(
-            "The load follows the usual curve times {}{}.",
-            self.factor,
+            "The load is the usual curve plus {} daily peaks{}.",
+            self.factor - 1.0,
             length.map_or_else(String::new, |length| format!(
                 ", for {}",
                 output::seconds(length)
