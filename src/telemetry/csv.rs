@@ -7,7 +7,7 @@
 //!
 //! Columns stand in any order; the wide shape may have any of the metrics' names. A time is RFC 3339 or whole unix
 //! seconds. Values are in the metric's unit, ratios 0 to 1; an empty value is a gap. Samples may be at any spacing of
-//! up to an hour and come out at steps of 300 s (see [`super::resample`]).
+//! up to an hour and come out at steps of 300 s (see `resample`).
 
 use std::{
     cell::Cell,

@@ -6,9 +6,9 @@
 //!                             └─ prober()            a started shadow answers after its boot
 //! ```
 //!
-//! Invariants: load is a pure function ([`load`]), and counters, gauges and history are integrals and values of it; a
-//! disk's content at any moment is a pure function too ([`disks`]), so that a replica is compared, not trusted;
-//! every verb does what a platform would, under the fault rules ([`fault`]).
+//! Invariants: load is a pure function (`load`), and counters, gauges and history are integrals and values of it; a
+//! disk's content at any moment is a pure function too (`disks`), so that a replica is compared, not trusted;
+//! every verb does what a platform would, under the fault rules (`fault`).
 
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@ pub struct TrafficInput<'a> {
     /// The shadow as its create plan defined it.
     pub spec: &'a ShadowSpec,
     pub serving: Serving<'a>,
-    /// The shadow's balancer server, the one of [`Names`].
+    /// The shadow's balancer server, the one of `Names`.
     pub server: &'a str,
     /// The newest complete point; `None` where the shadow runs already and only its share changes.
     pub start_from: Option<&'a RecoveryPoint>,
