@@ -20,6 +20,7 @@ mod vms;
 pub use detail::detail;
 #[allow(unused_imports, reason = "the bench decides nothing")]
 pub use proposals::{adjusted, digest, proposal};
+#[allow(unused_imports, reason = "the bench needs only the stand-in itself")]
 pub use stand_in::{StandIn, stand_in};
 
 /// Sunday 22 November 2026, 14:32:08 UTC.
