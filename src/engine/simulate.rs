@@ -21,7 +21,7 @@ use super::{
 use crate::{
     forecast::{self, Forecaster, Mix},
     hypervisor::{
-        Control,
+        Claim, Control,
         simulated::{Clock as _, Fleet, FleetSpec, VirtualClock},
     },
     metrics::{Metric, rates::RateTracker},
@@ -118,7 +118,11 @@ impl Simulation {
             .iter()
             .map(|config| (config.name.clone(), self.platform(config)));
         let performer = Performer {
-            engine: self.engine.clone(),
+            claim: Claim {
+                engine: self.engine.clone(),
+                console: "simulation".to_owned(),
+                stale: Duration::from_mins(1),
+            },
             platforms: platforms.collect(),
             armed: sources.iter().map(|config| config.name.clone()).collect(),
             prober: self.fleet.prober(),
@@ -283,10 +287,12 @@ impl Life<'_> {
 
     fn take(&mut self, input: Input) -> Result<(), Died> {
         for effect in self.core.apply(self.world.clock.now(), input) {
-            let traced = matches!(
-                effect,
-                Effect::Append(_) | Effect::Put(Document::Manifest(_)) | Effect::Do { .. }
-            );
+            // A lease that is kept leaves nothing that the next engine does not find as it was.
+            let traced = match &effect {
+                Effect::Do { action, .. } => !matches!(action, Action::Lease { .. }),
+                Effect::Append(_) | Effect::Put(Document::Manifest(_)) => true,
+                _ => false,
+            };
             if !traced {
                 self.perform(effect);
                 continue;
