@@ -12,7 +12,7 @@ const MAX_STEP_SECONDS: u32 = 3600;
 pub const MIN_HISTORY_SECONDS: u64 = 26 * 3600;
 
 /// Older days are not looked at.
-const MAX_DAYS: usize = 14;
+const MAX_DAYS: usize = (super::HISTORY_SECONDS / 86_400) as usize;
 
 /// A day with less of it measured ends the history: what lies before an outage of half a day is left out.
 const MIN_DAY_COVERAGE: f64 = 0.5;

@@ -14,10 +14,25 @@ use crate::metrics::Series;
 /// With fewer days than this there is nothing to choose by, and day naive answers.
 const MIN_DAYS: usize = 8;
 
-/// The share of the similar moments in the mean of the next hour and of the hours after it, and in the interval.
-const MOMENTS_NEXT_HOUR: f64 = 0.4;
-const MOMENTS_LATER: f64 = 0.25;
-const MOMENTS_IN_INTERVAL: f64 = 0.5;
+/// The share of the similar moments in the mean of the next hour, of the hours after it, and in the interval.
+#[derive(Clone, Copy)]
+struct Shares {
+    next_hour: f64,
+    later: f64,
+    interval: f64,
+}
+
+const MIXED: Shares = Shares {
+    next_hour: 0.4,
+    later: 0.25,
+    interval: 0.5,
+};
+
+const MOMENTS_ALONE: Shares = Shares {
+    next_hour: 1.0,
+    later: 1.0,
+    interval: 1.0,
+};
 
 /// What followed a moment is shifted by this part of the difference between then and now, for the next hour.
 const SHIFT: f64 = 0.3;
@@ -38,6 +53,20 @@ const FEW_SETS: usize = 4;
 /// Every so many of the origins that are tried, the mix is judged.
 const JUDGED_EVERY: usize = 10;
 
+/// Only what came after the moments most like now, up to a day ahead; what [`Mix`] is made of, to be judged alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Analog;
+
+impl Forecaster for Analog {
+    fn name(&self) -> &'static str {
+        "analog"
+    }
+
+    fn predict(&self, series: &Series, horizon_steps: usize) -> Result<Predicted, NotReady> {
+        predict(self.name(), MOMENTS_ALONE, series, horizon_steps)
+    }
+}
+
 /// The mean of `select` and of what came after the moments most like now; the probability of crossing a limit from
 /// what those moments and earlier days reached.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,43 +79,52 @@ impl Forecaster for Mix {
 
     /// From eight days of history; with less, [`super::DayNaive`] answers under its own name.
     fn predict(&self, series: &Series, horizon_steps: usize) -> Result<Predicted, NotReady> {
-        let history = History::of(series)?;
-        history.must_move(series.step_seconds)?;
-        if history.values.len() < MIN_DAYS * history.day {
-            return Ok(naive::predict(&history, series, horizon_steps));
-        }
-        let trial = Trial::new(&history, horizon_steps);
-        let scores = trial.scores();
-        let chosen = trial.choose(|probe| scores.early[probe].plus(&scores.late[probe]));
-        let spreads = trial.spreads(&chosen, history.values.len());
-        let selected = trial.forecast(&chosen, &spreads, horizon_steps);
-        let Some(analogs) = Analogs::new(&history) else {
-            return Ok(Predicted {
-                model: self.name().to_owned(),
-                accuracy: trial.accuracy(&scores),
-                points: points(series, selected),
-                exceedance: Exceedance::of_interval(series.step_seconds),
-            });
-        };
-        let ahead = Ahead::new(&history, &analogs, horizon_steps);
-        let is_new = trial.surge(&chosen, &spreads).is_some() || analogs.has_no_precedent();
-        let mut continued = Continued::new(&history, &analogs);
-        let accuracy = continued.accuracy(&trial, &scores);
-        let mixed = selected.enumerate().map(|(index, said)| {
-            let steps = index + 1;
-            match ahead.set(steps) {
-                // Where the present is like nothing before, no past moment tells what comes next.
-                Some(set) if !is_new => continued.mixed(set, history.origin(), steps, said),
-                _ => said,
-            }
-        });
-        Ok(Predicted {
-            model: self.name().to_owned(),
-            accuracy,
-            points: points(series, mixed),
-            exceedance: ahead.exceedance(is_new),
-        })
+        predict(self.name(), MIXED, series, horizon_steps)
     }
+}
+
+fn predict(
+    name: &str,
+    shares: Shares,
+    series: &Series,
+    horizon_steps: usize,
+) -> Result<Predicted, NotReady> {
+    let history = History::of(series)?;
+    history.must_move(series.step_seconds)?;
+    if history.values.len() < MIN_DAYS * history.day {
+        return Ok(naive::predict(&history, series, horizon_steps));
+    }
+    let trial = Trial::new(&history, horizon_steps);
+    let scores = trial.scores();
+    let chosen = trial.choose(|probe| scores.early[probe].plus(&scores.late[probe]));
+    let spreads = trial.spreads(&chosen, history.values.len());
+    let selected = trial.forecast(&chosen, &spreads, horizon_steps);
+    let Some(analogs) = Analogs::new(&history) else {
+        return Ok(Predicted {
+            model: name.to_owned(),
+            accuracy: trial.accuracy(&scores),
+            points: points(series, selected),
+            exceedance: Exceedance::of_interval(series.step_seconds),
+        });
+    };
+    let ahead = Ahead::new(&history, &analogs, horizon_steps);
+    let is_new = trial.surge(&chosen, &spreads).is_some() || analogs.has_no_precedent();
+    let mut continued = Continued::new(&history, &analogs, shares);
+    let accuracy = continued.accuracy(&trial, &scores);
+    let mixed = selected.enumerate().map(|(index, said)| {
+        let steps = index + 1;
+        match ahead.set(steps) {
+            // Where the present is like nothing before, no past moment tells what comes next.
+            Some(set) if !is_new => continued.mixed(set, history.origin(), steps, said),
+            _ => said,
+        }
+    });
+    Ok(Predicted {
+        model: name.to_owned(),
+        accuracy,
+        points: points(series, mixed),
+        exceedance: ahead.exceedance(is_new),
+    })
 }
 
 /// The most similar moments for each hour ahead, of those that have that hour behind them.
@@ -161,14 +199,16 @@ impl<'a> Ahead<'a> {
 struct Continued<'a> {
     history: &'a History,
     analogs: &'a Analogs<'a>,
+    shares: Shares,
     weighted: Vec<(f64, f64)>,
 }
 
 impl<'a> Continued<'a> {
-    fn new(history: &'a History, analogs: &'a Analogs) -> Self {
+    fn new(history: &'a History, analogs: &'a Analogs, shares: Shares) -> Self {
         Self {
             history,
             analogs,
+            shares,
             weighted: Vec::new(),
         }
     }
@@ -183,9 +223,9 @@ impl<'a> Continued<'a> {
         let values = &self.history.values;
         let next_hour = steps <= self.analogs.hour();
         let (share, shift, width) = if next_hour {
-            (MOMENTS_NEXT_HOUR, SHIFT, WIDTH_NEXT_HOUR)
+            (self.shares.next_hour, SHIFT, WIDTH_NEXT_HOUR)
         } else {
-            (MOMENTS_LATER, 0.0, WIDTH_LATER)
+            (self.shares.later, 0.0, WIDTH_LATER)
         };
         self.weighted.clear();
         self.weighted.extend(set.iter().map(|moment| {
@@ -199,7 +239,7 @@ impl<'a> Continued<'a> {
         );
         let said = said.max(0.0);
         let mean = said + share * (middle.max(0.0) - said);
-        let between = |one: f64, other: f64| one + MOMENTS_IN_INTERVAL * (other - one);
+        let between = |one: f64, other: f64| one + self.shares.interval * (other - one);
         let spread = Spread {
             low: (between(said + spread.low, low) - mean).min(0.0),
             high: (between(said + spread.high, high) - mean).max(0.0),

@@ -17,10 +17,12 @@ use crate::{
 };
 
 mod analog;
+pub mod backtest;
 mod candidate;
 mod exceedance;
 mod history;
 mod mix;
+mod model;
 mod mstl;
 mod naive;
 mod outlook;
@@ -36,11 +38,15 @@ use residuals::Spread;
 
 pub use exceedance::{Exceedance, HourAhead, Reached};
 pub use history::MIN_HISTORY_SECONDS;
-pub use mix::Mix;
+pub use mix::{Analog, Mix};
+pub use model::Model;
 pub use mstl::{Ets, Mstl, second_opinion};
 pub use naive::DayNaive;
 pub use outlook::{SPARK_GAP, SPARK_STEPS, assemble, outlook, spark};
 pub use select::Select;
+
+/// What a forecast is made of: older history is not read.
+pub const HISTORY_SECONDS: u64 = 14 * 86_400;
 
 /// One step ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -162,6 +168,21 @@ pub enum NotReady {
     Dead { silent_seconds: u64 },
     #[error("{model} does not fit this series: {why}")]
     DoesNotFit { model: String, why: String },
+}
+
+impl NotReady {
+    /// The same for all series that lack the same thing.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::TooShort { .. } => "too short",
+            Self::TooManyGaps { .. } => "too many gaps",
+            Self::NoHistory => "no history",
+            Self::OddStep { .. } => "odd step",
+            Self::DoesNotMove { .. } => "does not move",
+            Self::Dead { .. } => "silent",
+            Self::DoesNotFit { .. } => "does not fit",
+        }
+    }
 }
 
 fn hours(seconds: u64) -> String {
