@@ -66,7 +66,7 @@ impl Tally {
     }
 
     fn add_alarms(&mut self, case: &Case, predicted: &Predicted, limit: f64) {
-        let over = |value: &f32| f64::from(*value) > limit;
+        let over = |value: &f32| *value > limit as f32;
         let hour_steps = predicted.exceedance.hour_steps.max(1);
         let now = case
             .known

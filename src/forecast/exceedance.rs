@@ -101,6 +101,8 @@ impl Exceedance {
 
     /// 0..=1 for each hour ahead that its highest value is over `limit`.
     pub fn by_hour(&self, points: &[ForecastPoint], limit: f64) -> Vec<f64> {
+        // As exact as the values are, or one that lies on the limit would be over it by rounding.
+        let limit = f64::from(limit as f32);
         let recent = share_over(
             self.recent.iter().map(|value| (f64::from(*value), 1.0)),
             limit,

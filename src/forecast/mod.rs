@@ -16,6 +16,7 @@ use crate::{
     units::{Timestamp, VmId},
 };
 
+pub mod aggregate;
 mod analog;
 pub mod backtest;
 mod candidate;
@@ -27,6 +28,7 @@ mod mstl;
 mod naive;
 mod outlook;
 mod residuals;
+pub mod runway;
 mod select;
 mod surge;
 #[cfg(test)]
@@ -34,7 +36,7 @@ mod synthetic;
 mod trial;
 
 use history::History;
-use residuals::Spread;
+pub use residuals::Spread;
 
 pub use exceedance::{Exceedance, HourAhead, Reached};
 pub use history::MIN_HISTORY_SECONDS;
