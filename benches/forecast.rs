@@ -4,7 +4,7 @@ use std::{f32::consts::TAU, hint::black_box};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use shadowcast::{
-    forecast::{DayNaive, Forecaster, Mstl, Select},
+    forecast::{DayNaive, Forecaster, Mix, Mstl, Select},
     health::{ForecastRisk, HealthInput, Limited, Thresholds, score},
     metrics::{Metric, Series},
     units::Timestamp,
@@ -34,7 +34,10 @@ fn models(criterion: &mut Criterion) {
     let series = two_weeks(1);
     let mut group = criterion.benchmark_group("one series, 14 days at 5 min");
     for (name, model, horizon_steps) in [
-        ("select, 1 h", &Select as &dyn Forecaster, 12),
+        ("mix, 1 h", &Mix as &dyn Forecaster, 12),
+        ("mix, 24 h", &Mix, DAY),
+        ("mix, 14 days", &Mix, 14 * DAY),
+        ("select, 1 h", &Select, 12),
         ("select, 24 h", &Select, DAY),
         ("day naive, 24 h", &DayNaive, DAY),
     ] {
