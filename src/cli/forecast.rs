@@ -91,6 +91,9 @@ fn show(view: &VmView, detail: &VmDetail, now: Timestamp) -> Result<(), Problem>
         ),
         None => "accuracy: not known yet".to_owned(),
     })?;
+    if forecast.no_better_than_naive() {
+        output::line("no better here than \"as it was yesterday\": do not act on it alone")?;
+    }
     output::line(&crossing(detail, now))?;
     let mut listing = Listing::new(&["at", ">mean", ">lower", ">upper"]);
     for point in thinned(&forecast.points) {

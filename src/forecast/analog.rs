@@ -3,7 +3,7 @@
 //! A moment is told by its level (15 minutes, an hour, six hours), by its last hour's maximum and by how high the
 //! coming hour usually goes at that time of day; near in time of day and not long ago counts a little, too.
 
-use super::history::History;
+use super::{candidate::median, history::History};
 
 /// Days that must lie before a moment, so that its time of day is known.
 const DAYS_BEFORE: usize = 1;
@@ -161,12 +161,11 @@ impl<'a> Analogs<'a> {
             usual[days] = self.hour_max[known];
             days += 1;
         }
-        usual[..days].sort_unstable_by(f64::total_cmp);
         [
             self.mean(end - self.level_steps, end),
             self.mean(end - self.hour, end),
             self.hour_max[end - self.hour],
-            usual[days / 2],
+            median(&mut usual[..days]),
             self.mean(end - 6 * self.hour, end),
         ]
     }
@@ -249,7 +248,12 @@ pub fn quantiles<const N: usize>(weighted: &mut [(f64, f64)], levels: [f64; N]) 
 
 /// From the 5 % to the 95 % quantile, at least a quarter of the standard deviation, never 0.
 fn range_of(values: &[f64]) -> f64 {
-    let mut known = values.to_vec();
+    // A thousand values tell a quantile as well as all.
+    let mut known: Vec<f64> = values
+        .iter()
+        .copied()
+        .step_by(values.len() / 1000 + 1)
+        .collect();
     let last = known.len() - 1;
     let low = *known.select_nth_unstable_by(last / 20, f64::total_cmp).1;
     let high = *known
@@ -257,42 +261,41 @@ fn range_of(values: &[f64]) -> f64 {
         .1;
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
-    let variance = values
-        .iter()
-        .map(|value| (value - mean).powi(2))
-        .sum::<f64>()
-        / count;
+    let squares = values.iter().map(|value| (value - mean).powi(2));
+    let deviation = (squares.sum::<f64>() / count).sqrt();
     (high - low)
-        .max(0.25 * variance.sqrt())
+        .max(0.25 * deviation)
         .max(mean * 1e-3)
         .max(1e-9)
 }
 
-/// Maximum of the `width` values from each index on; fewer at the end. Block by block, whatever the width costs the same.
+/// Maximum of the `width` values from each index on; fewer at the end. Block by block, so that it costs the same
+/// whatever the width.
 fn window_max(values: &[f64], width: usize) -> Vec<f64> {
-    let mut to_block_end = values.to_vec();
-    for index in (0..values.len().saturating_sub(1)).rev() {
-        if (index + 1) % width != 0 {
-            to_block_end[index] = to_block_end[index].max(to_block_end[index + 1]);
-        }
-    }
     let mut from_block_start = values.to_vec();
-    for index in 1..values.len() {
-        if index % width != 0 {
-            from_block_start[index] = from_block_start[index].max(from_block_start[index - 1]);
+    for block in from_block_start.chunks_mut(width) {
+        for index in 1..block.len() {
+            block[index] = block[index].max(block[index - 1]);
         }
     }
-    (0..values.len())
-        .map(|index| {
-            let last = (index + width - 1).min(values.len() - 1);
-            if index / width == last / width {
-                // All of it in one block, which it may begin late: only at the end of the values.
-                to_block_end[index]
-            } else {
-                to_block_end[index].max(from_block_start[last])
-            }
-        })
-        .collect()
+    let mut maxima = values.to_vec();
+    for block in maxima.chunks_mut(width) {
+        for index in (1..block.len()).rev() {
+            block[index - 1] = block[index - 1].max(block[index]);
+        }
+    }
+    let whole = (values.len() + 1).saturating_sub(width);
+    let ends = from_block_start.iter().skip(width - 1);
+    for (maximum, to_end) in maxima.iter_mut().zip(ends) {
+        *maximum = maximum.max(*to_end);
+    }
+    for (index, maximum) in maxima.iter_mut().enumerate().skip(whole) {
+        *maximum = values[index..]
+            .iter()
+            .copied()
+            .fold(values[index], f64::max);
+    }
+    maxima
 }
 
 #[cfg(test)]

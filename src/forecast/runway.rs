@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Accuracy, ForecastPoint, NotReady, residuals::Spread};
+use super::{Accuracy, ForecastPoint, NotReady, candidate::median, residuals::Spread};
 use crate::{metrics::Series, units::Timestamp};
 
 const DAY_SECONDS: u32 = 86_400;
@@ -211,7 +211,8 @@ fn trend(known: &[(f64, f64)]) -> (f64, Spread) {
     if slopes.is_empty() {
         return (0.0, Spread::default());
     }
-    let slope = median(&mut slopes);
+    slopes.sort_unstable_by(f64::total_cmp);
+    let slope = median(&mut slopes.clone());
     // The variance of Kendall's statistic, each weekday ranked on its own; neighbouring days go together, so the
     // count of independent ones is taken as half.
     let a_weekday = known.len() as f64 / WEEK as f64;
@@ -224,16 +225,6 @@ fn trend(known: &[(f64, f64)]) -> (f64, Spread) {
         high: (at(middle + ranks) - slope).max(0.0),
     };
     (slope, doubt)
-}
-
-/// Sorts; 0 of nothing.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    match values.len() {
-        0 => 0.0,
-        count if count % 2 == 1 => values[count / 2],
-        count => f64::midpoint(values[count / 2 - 1], values[count / 2]),
-    }
 }
 
 /// From origins a week apart, each with the days before it only; `None` with too few days for any.

@@ -202,6 +202,9 @@ pub struct ForecastJson<'a> {
     limit: Option<f64>,
     crosses_at: Option<Timestamp>,
     probability: Option<f64>,
+    /// The same for each hour ahead.
+    hourly: &'a [f32],
+    no_better_than_naive: bool,
     /// Another model's opinion on the same series, where there is one.
     second: Option<SecondJson<'a>>,
 }
@@ -232,6 +235,8 @@ impl<'a> ForecastJson<'a> {
             limit: forecast.limit,
             crosses_at: forecast.crosses_at,
             probability: forecast.probability,
+            hourly: &forecast.hourly,
+            no_better_than_naive: forecast.no_better_than_naive(),
             second: detail.second.as_ref().map(|second| SecondJson {
                 model: &second.model,
                 accuracy: second.accuracy,

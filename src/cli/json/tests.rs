@@ -359,7 +359,7 @@ fn a_forecast_keeps_its_shape_or_says_why_there_is_none() {
             limit: Some(0.85),
             crosses_at: None,
             probability: Some(0.125),
-            hourly: Vec::new(),
+            hourly: vec![0.125],
         }),
         second: None,
         limit: Some(0.85),
@@ -371,7 +371,8 @@ fn a_forecast_keeps_its_shape_or_says_why_there_is_none() {
             "made_at": "2026-11-22T14:32:08Z", "model": "day naive",
             "accuracy": { "mase": 0.5, "coverage": 0.75 },
             "points": [{ "at": "2026-11-22T14:32:08Z", "mean": 0.5, "lower": 0.25, "upper": 0.75 }],
-            "limit": 0.85, "crosses_at": null }),
+            "limit": 0.85, "crosses_at": null, "probability": 0.125, "hourly": [0.125],
+            "no_better_than_naive": false }),
     );
     detail.forecast = Err(NotReady::NoHistory);
     assert_eq!(
