@@ -74,8 +74,13 @@ impl Performer {
                 self.repair(server.as_ref(), share).map(|()| done())
             }
             Action::Examine { name, uri } => self.examine(name, uri).map(Outcome::Examined),
-            Action::Lease { source } => {
-                self.observe(source)?.ensure_lease(&self.claim)?;
+            Action::Lease { source, uri } => {
+                // A source that was only just added may not be connected yet.
+                let platform = match self.observe(source) {
+                    Ok(platform) => platform,
+                    Err(_) => hypervisor::connect(source, uri, &self.claim.engine)?,
+                };
+                platform.ensure_lease(&self.claim)?;
                 Ok(done())
             }
             Action::ReleaseLease { source } => {

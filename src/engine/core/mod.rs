@@ -225,6 +225,7 @@ pub enum Action {
     /// Take or keep the right to change a host.
     Lease {
         source: SourceName,
+        uri: String,
     },
     /// Give it back.
     ReleaseLease {

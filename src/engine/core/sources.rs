@@ -231,6 +231,7 @@ impl Core {
         if armed && !source.config.is_balancer() {
             let action = Action::Lease {
                 source: source_name.clone(),
+                uri: source.config.uri.clone(),
             };
             let pending = Pending::Arm {
                 to,
@@ -262,13 +263,13 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let reply = match result {
-            Ok(_) => self.set_armed(at, name, true, out),
             Err(failure) if failure.kind == ErrorKind::Refused => Err(Problem::refused(
                 NOT_ARMED,
                 failure.why,
                 "Work at that console, or close it and arm here.",
             )),
-            Err(failure) => Err(unusable(NOT_ARMED, &failure)),
+            // A host that does not answer is asked for its lease before its first change.
+            Ok(_) | Err(_) => self.set_armed(at, name, true, out),
         };
         out.push(Effect::Reply { to, reply });
     }
@@ -319,11 +320,13 @@ impl Core {
             .map(|source| source.config.name.clone())
             .collect();
         for source in due {
-            if let Some(known) = self.sources.get_mut(&source) {
-                known.lease_asked = Some(at);
-            }
+            let Some(known) = self.sources.get_mut(&source) else {
+                continue;
+            };
+            known.lease_asked = Some(at);
             let action = Action::Lease {
                 source: source.clone(),
+                uri: known.config.uri.clone(),
             };
             self.perform(Pending::Lease { source }, action, out);
         }

@@ -148,7 +148,11 @@ fn keep(link: &Link, claim: &Claim, known: &mut Known) -> Result<(), PlatformErr
     let stood = watched.since.elapsed();
     if stood < claim.stale {
         known.watched = Some(watched);
-        return Err(held(link, written.as_ref(), claim.stale.saturating_sub(stood)));
+        return Err(held(
+            link,
+            written.as_ref(),
+            claim.stale.saturating_sub(stood),
+        ));
     }
     known.mine = Some(take(link, pool, claim, epoch + 1, 0)?);
     // Its holder is silent, and finds the next epoch before it does anything.
