@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, mpsc},
+    time::Duration,
 };
 
 use tokio::sync::{mpsc::Sender, oneshot};
@@ -17,7 +18,7 @@ use crate::{
     hypervisor::{Hypervisor, simulated::Clock},
     metrics::{Metric, Series},
     problem::Problem,
-    store::metrics::{Metrics, STEP_SECONDS},
+    store::metrics::{Keeping, Metrics, STEP_SECONDS},
     units::{Timestamp, VmId},
 };
 
@@ -27,6 +28,11 @@ const HISTORY_SECONDS: i64 = 14 * 86_400;
 const BATCH: usize = 250;
 /// Points of a chart, at most.
 const MAX_POINTS: i64 = 2000;
+
+/// Between two looks at whether the history has something due, and between two pieces of it.
+const IDLE: Duration = Duration::from_secs(2);
+const BETWEEN_PIECES: Duration = Duration::from_millis(20);
+const AFTER_FAILURE: Duration = Duration::from_mins(1);
 
 /// A platform that keeps its own history, where there is one.
 pub type OwnHistory = Option<Arc<dyn Hypervisor>>;
@@ -76,6 +82,7 @@ impl Librarian {
     /// When there is no thread left.
     pub fn start(
         folder: PathBuf,
+        keeping: Keeping,
         clock: Arc<dyn Clock>,
         inputs: Sender<Input>,
     ) -> std::io::Result<Self> {
@@ -83,6 +90,7 @@ impl Librarian {
         let (rounds, wanted) = mpsc::channel();
         let desk = Desk {
             folder: folder.clone(),
+            keeping: keeping.clone(),
             metrics: None,
             clock: clock.clone(),
         };
@@ -92,6 +100,7 @@ impl Librarian {
             .spawn(move || desk.answer_all(&asked, &news))?;
         let desk = Desk {
             folder,
+            keeping,
             metrics: None,
             clock,
         };
@@ -105,6 +114,7 @@ impl Librarian {
 /// One thread's own connection to the metrics.
 struct Desk {
     folder: PathBuf,
+    keeping: Keeping,
     metrics: Option<Metrics>,
     clock: Arc<dyn Clock>,
 }
@@ -112,16 +122,43 @@ struct Desk {
 impl Desk {
     fn metrics(&mut self) -> Result<&mut Metrics, Problem> {
         if self.metrics.is_none() {
-            self.metrics = Some(Metrics::open(&self.folder).map_err(|error| unreadable(&error))?);
+            let metrics = Metrics::open(&self.folder, self.keeping.clone());
+            self.metrics = Some(metrics.map_err(|error| unreadable(&error))?);
         }
         self.metrics.as_mut().ok_or_else(|| unreadable(&"not open"))
     }
 
     fn answer_all(mut self, asked: &mpsc::Receiver<Question>, news: &Sender<Input>) {
-        while let Ok(question) = asked.recv() {
-            let (reply, answer) = self.answer(question, news);
-            // Whoever asked may have gone; then nobody misses the answer.
-            let _ = reply.send(answer);
+        let mut pause = IDLE;
+        loop {
+            match asked.recv_timeout(pause) {
+                Ok(question) => {
+                    let (reply, answer) = self.answer(question, news);
+                    // Whoever asked may have gone; then nobody misses the answer.
+                    let _ = reply.send(answer);
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => pause = self.maintain(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// A piece of what is due in the history while nobody asks. Returns the pause until the next.
+    fn maintain(&mut self) -> Duration {
+        let now = self.clock.now();
+        let maintained = match self.metrics() {
+            Ok(metrics) => metrics.maintain(now).map_err(|error| error.to_string()),
+            Err(problem) => Err(problem.to_string()),
+        };
+        match maintained {
+            Ok(true) => BETWEEN_PIECES,
+            Ok(false) => IDLE,
+            Err(error) => {
+                tracing::warn!(error, "the history was not sealed or pruned");
+                // A connection to a file that was moved aside is of no use.
+                self.metrics = None;
+                AFTER_FAILURE
+            }
         }
     }
 
@@ -231,9 +268,12 @@ impl Desk {
                 return Ok(series);
             }
         }
-        self.metrics()?
-            .series(vm, metric, from, to, step_seconds)
-            .map_err(|error| unreadable(&error))
+        let series = self.metrics()?.series(vm, metric, from, to, step_seconds);
+        series.map_err(|error| {
+            // A connection to a file that was moved aside is of no use.
+            self.metrics = None;
+            unreadable(&error)
+        })
     }
 
     /// Two weeks at the forecast's step, from the first value on; the step that is not over counts as far as it is.

@@ -22,13 +22,13 @@ use crate::{
         Control, Hypervisor,
         simulated::{Clock, Fleet},
     },
-    policy::Sampling,
+    policy::{Sampling, Settings},
     problem::Problem,
     replication::Manifest,
     store::{
         StoreError,
         journal::{Journal, Kind},
-        metrics::Metrics,
+        metrics::{Keeping, Metrics},
     },
     units::{EngineId, SourceName},
     validation::Prober,
@@ -51,7 +51,6 @@ pub struct Shell {
     running: HashMap<EffectId, Control>,
     replies: HashMap<ReplyTo, oneshot::Sender<Reply>>,
     next_reply: u64,
-    samples_since_prune: u32,
 }
 
 impl Shell {
@@ -62,19 +61,22 @@ impl Shell {
         engine: EngineId,
         journal: Journal,
         folder: PathBuf,
-        sampling: Sampling,
+        settings: &Settings,
         clock: Arc<dyn Clock>,
         prober: Arc<dyn Prober>,
         fleet: Option<Fleet>,
         inputs: Sender<Input>,
     ) -> Result<Self, StoreError> {
-        let metrics = Metrics::open(&folder)?;
-        let librarian =
-            Librarian::start(folder.clone(), clock.clone(), inputs.clone()).map_err(|source| {
-                StoreError::File {
-                    path: folder,
-                    source,
-                }
+        let sampling = settings.sampling.clone();
+        let keeping = Keeping {
+            interval_seconds: sampling.interval_seconds,
+            history: settings.history.clone(),
+        };
+        let metrics = Metrics::open(&folder, keeping.clone())?;
+        let librarian = Librarian::start(folder.clone(), keeping, clock.clone(), inputs.clone())
+            .map_err(|source| StoreError::File {
+                path: folder,
+                source,
             })?;
         Ok(Self {
             engine,
@@ -92,7 +94,6 @@ impl Shell {
             running: HashMap::new(),
             replies: HashMap::new(),
             next_reply: 0,
-            samples_since_prune: 0,
         })
     }
 
@@ -148,7 +149,6 @@ impl Shell {
                         // Samples may be lost; operations never.
                         tracing::warn!(%error, "samples were not kept");
                     }
-                    self.prune_now_and_then();
                 }
                 Effect::Forecast(jobs) => {
                     let jobs = jobs
@@ -387,16 +387,6 @@ impl Shell {
                 format!("The journal cannot be written: {error}"),
                 "Mend that (space, permission) and start the engine again; VMs are untouched.",
             )));
-        }
-    }
-
-    fn prune_now_and_then(&mut self) {
-        self.samples_since_prune += 1;
-        if self.samples_since_prune >= 1000 {
-            self.samples_since_prune = 0;
-            if let Err(error) = self.metrics.prune(self.clock.now()) {
-                tracing::warn!(%error, "old samples were not dropped");
-            }
         }
     }
 }

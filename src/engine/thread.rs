@@ -147,7 +147,7 @@ fn start(options: &OpenOptions, lock: File) -> Result<Session, Problem> {
         engine,
         journal,
         folder.clone(),
-        settings.sampling,
+        &settings,
         clock,
         prober,
         fleet,
