@@ -15,7 +15,7 @@ const MAY_DO_IO: &[&str] = &[
     "engine/perform.rs",
     "engine/remote.rs",
     "engine/shell.rs",
-    "engine/simulate.rs",
+    "engine/simulate/mod.rs",
     "engine/thread.rs",
     "hypervisor/",
     "lab/",

@@ -228,7 +228,10 @@ impl Flow {
     fn a_cycle_survives_a_kill(&mut self, shadow: &str) {
         let spool = self.lab.dir.join("primary/spool");
         await_that("a cycle writes its spool", A_WHILE, || {
-            fs::read_dir(&spool).unwrap().next().map(drop)
+            let mut files = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap());
+            files
+                .find(|file| !platform::is_lease(&file.path()))
+                .map(drop)
         });
         self.kill_and_start_again("in a cycle");
 

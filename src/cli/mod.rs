@@ -32,6 +32,7 @@ mod pools;
 mod proposals;
 mod service;
 mod shadow;
+mod simulate;
 mod source;
 mod traffic;
 mod vms;
@@ -94,6 +95,7 @@ enum Verb {
     Thaw(freeze::Thaw),
     #[command(subcommand)]
     Lab(lab::Lab),
+    Simulate(simulate::Simulate),
     Completions(completions::Completions),
     Man(completions::Man),
     #[command(subcommand, hide = true)]
@@ -155,6 +157,7 @@ impl Verb {
             Self::Freeze(_) => freeze::Freeze::run(context),
             Self::Thaw(_) => freeze::Thaw::run(context),
             Self::Lab(verb) => verb.run(context),
+            Self::Simulate(verb) => verb.run(),
             Self::Completions(verb) => verb.run(),
             Self::Man(verb) => verb.run(),
             Self::Watchdog(verb) => verb.run(),

@@ -124,11 +124,16 @@ impl List {
                 output::or_dash(answered).into(),
                 format!("{} ms", source.last_millis).into(),
                 (&source.uri).into(),
-                Text::bad(source.error.as_deref().unwrap_or_default()),
+                Text::bad(wrong_with(source)),
             ]);
         }
         listing.show_or("No sources. Connect one: `shadowcast source add URI`.")
     }
+}
+
+fn wrong_with(source: &SourceView) -> &str {
+    let wrong = source.error.as_ref().or(source.held_elsewhere.as_ref());
+    wrong.map_or("", String::as_str)
 }
 
 fn armed_text(source: &SourceView) -> Text {

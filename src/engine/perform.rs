@@ -8,11 +8,13 @@ use std::{
 
 use super::core::{Action, Failure, Outcome};
 use crate::{
-    hypervisor::{self, Control, ErrorKind, Examination, Finding, Hypervisor, simulated::Clock},
+    hypervisor::{
+        self, Claim, Control, ErrorKind, Examination, Finding, Hypervisor, simulated::Clock,
+    },
     replication::{IncrementSpec, Manifest, Progress, cycle::Shipped},
     shadow::{ShadowSpec, ShareSpec, Step},
     traffic::{ServerSpec, TrafficDirector, haproxy::HaproxyDirector, split},
-    units::{EngineId, SourceName},
+    units::SourceName,
     validation::{Probe, Prober},
 };
 
@@ -30,7 +32,8 @@ pub enum Platform {
 /// All that an action may need.
 #[derive(Clone)]
 pub struct Performer {
-    pub engine: EngineId,
+    /// What this engine says to the hosts that it changes.
+    pub claim: Claim,
     pub platforms: BTreeMap<SourceName, Platform>,
     /// Only these may be changed.
     pub armed: BTreeSet<SourceName>,
@@ -71,6 +74,19 @@ impl Performer {
                 self.repair(server.as_ref(), share).map(|()| done())
             }
             Action::Examine { name, uri } => self.examine(name, uri).map(Outcome::Examined),
+            Action::Lease { source, uri } => {
+                // A source that was only just added may not be connected yet.
+                let platform = match self.observe(source) {
+                    Ok(platform) => platform,
+                    Err(_) => hypervisor::connect(source, uri, &self.claim.engine)?,
+                };
+                platform.ensure_lease(&self.claim)?;
+                Ok(done())
+            }
+            Action::ReleaseLease { source } => {
+                self.observe(source)?.release_lease(&self.claim)?;
+                Ok(done())
+            }
             Action::Refresh { sources } => {
                 let mut fresh = Vec::with_capacity(sources.len());
                 for name in sources {
@@ -94,7 +110,9 @@ impl Performer {
     /// A platform that may be changed.
     fn hypervisor(&self, name: &SourceName) -> Result<Arc<dyn Hypervisor>, Failure> {
         self.check_armed(name)?;
-        self.observe(name)
+        let platform = self.observe(name)?;
+        platform.ensure_lease(&self.claim)?;
+        Ok(platform)
     }
 
     fn director(&self, name: &SourceName) -> Result<Arc<dyn TrafficDirector>, Failure> {
@@ -213,7 +231,7 @@ impl Performer {
 
     fn power(&self, source: &SourceName, uuid: &str, on: bool, grace: u32) -> Result<(), Failure> {
         let owner = crate::inventory::Owner {
-            engine: self.engine.clone(),
+            engine: self.claim.engine.clone(),
             operation: crate::units::OperationId::default(),
         };
         Ok(self
@@ -270,6 +288,8 @@ impl Performer {
             complete_at: self.clock.now(),
             shipped_bytes,
         };
+        // Reading took its time. Whoever took over meanwhile counts on the parent checkpoint.
+        source.ensure_lease(&self.claim)?;
         // The layers are complete. What lies on the source goes now; the manifest's copy follows the commit.
         source.ensure_increment_finished(spec)?;
         Ok(shipped)
@@ -427,7 +447,7 @@ impl Performer {
                 millis: started.elapsed().as_millis() as u64,
             });
         }
-        let connection = hypervisor::connect(name, uri, &self.engine)?;
+        let connection = hypervisor::connect(name, uri, &self.claim.engine)?;
         Ok(connection.examine()?)
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     hypervisor::{
-        Control, Hypervisor,
+        Claim, Control, Hypervisor,
         simulated::{Clock, Fleet},
     },
     policy::{Sampling, Settings},
@@ -30,13 +30,13 @@ use crate::{
         journal::{Journal, Kind},
         metrics::{Keeping, Metrics},
     },
-    units::{EngineId, SourceName},
+    units::SourceName,
     validation::Prober,
 };
 
 /// All that the core's effects act on.
 pub struct Shell {
-    pub engine: EngineId,
+    pub claim: Claim,
     pub journal: Journal,
     pub metrics: Metrics,
     pub sampling: Sampling,
@@ -58,7 +58,7 @@ impl Shell {
     /// When the databases cannot be opened or there is no thread left.
     #[allow(clippy::too_many_arguments)] // the parts of a worker, each once
     pub fn new(
-        engine: EngineId,
+        claim: Claim,
         journal: Journal,
         folder: PathBuf,
         settings: &Settings,
@@ -79,7 +79,7 @@ impl Shell {
                 source,
             })?;
         Ok(Self {
-            engine,
+            claim,
             journal,
             metrics,
             sampling,
@@ -217,11 +217,36 @@ impl Shell {
 
     fn performer(&self) -> Performer {
         Performer {
-            engine: self.engine.clone(),
+            claim: self.claim.clone(),
             platforms: self.platforms.clone(),
             armed: self.armed.clone(),
             prober: self.prober.clone(),
             clock: self.clock.clone(),
+        }
+    }
+
+    /// Gives the leases back, so that another console need not wait for them to go stale; waits no longer than `limit`.
+    pub async fn release_leases(&self, limit: std::time::Duration) {
+        let held: Vec<Arc<dyn Hypervisor>> = self
+            .armed
+            .iter()
+            .filter_map(|name| match self.platforms.get(name) {
+                Some(Platform::Hypervisor(slot)) => slot.get().cloned(),
+                _ => None,
+            })
+            .collect();
+        let mut released = tokio::task::JoinSet::new();
+        for platform in held {
+            let claim = self.claim.clone();
+            released.spawn_blocking(move || {
+                if let Err(error) = platform.release_lease(&claim) {
+                    tracing::warn!(%error, "a lease is left to go stale");
+                }
+            });
+        }
+        let all = async { while released.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            tracing::warn!("leases are left to go stale: a host does not answer");
         }
     }
 
@@ -263,7 +288,7 @@ impl Shell {
         let started = collect::start(
             config,
             platform,
-            self.engine.clone(),
+            self.claim.engine.clone(),
             self.sampling.clone(),
             self.inputs.clone(),
         );

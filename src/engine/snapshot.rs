@@ -77,6 +77,8 @@ pub struct SourceView {
     pub last_ok: Option<Timestamp>,
     /// What fails now.
     pub error: Option<String>,
+    /// Why another console may change it and this one may not.
+    pub held_elsewhere: Option<String>,
     pub vms: u32,
     /// VMs that do not answer.
     pub hung: Vec<VmId>,

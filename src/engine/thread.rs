@@ -21,7 +21,10 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
-    hypervisor::simulated::{Clock, Fleet, FleetSpec, RealClock},
+    hypervisor::{
+        Claim,
+        simulated::{Clock, Fleet, FleetSpec, RealClock},
+    },
     policy::{DEFAULT_TOML, Settings},
     problem::Problem,
     store::journal::{Journal, Kind},
@@ -37,6 +40,9 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Ages and lags grow without news; while anything has one, a snapshot a second shows it.
 const PUBLISH_AGES_EVERY: Duration = Duration::from_secs(1);
 const EVENTS_KEPT: u32 = 500;
+/// After so long without a sign of life another console may change this one's hosts.
+const LEASE_STALE: Duration = Duration::from_mins(1);
+const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A running engine, or the connection to one; an engine in this process stops when this is dropped.
 pub struct Session {
@@ -144,7 +150,11 @@ fn start(options: &OpenOptions, lock: File) -> Result<Session, Problem> {
     };
     let handle = Handle::new(snapshots.clone(), requests.clone());
     let shell = Shell::new(
-        engine,
+        Claim {
+            engine,
+            console: console(&folder),
+            stale: LEASE_STALE,
+        },
         journal,
         folder.clone(),
         &settings,
@@ -211,7 +221,10 @@ impl Worker {
         loop {
             let wait = PUBLISH_EVERY.saturating_sub(published.elapsed());
             tokio::select! {
-                _ = &mut self.stopped => return,
+                _ = &mut self.stopped => {
+                    self.shell.release_leases(RELEASE_LIMIT).await;
+                    return;
+                }
                 Some(input) = self.inbox.recv() => {
                     self.shell.take(&mut self.core, input);
                     dirty = true;
@@ -283,6 +296,19 @@ fn write_default_settings(path: &Path) -> std::io::Result<()> {
         .create_new(true)
         .open(path)?
         .write_all(DEFAULT_TOML.as_bytes())
+}
+
+/// This machine and data folder, for those who find our lease.
+fn console(folder: &Path) -> String {
+    let machine = rustix::system::uname();
+    let folder = folder
+        .canonicalize()
+        .unwrap_or_else(|_| folder.to_path_buf());
+    format!(
+        "{}:{}",
+        machine.nodename().to_string_lossy(),
+        folder.display()
+    )
 }
 
 fn engine_id(journal: &Journal) -> Result<EngineId, crate::store::StoreError> {

@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,15 @@ pub enum PlatformError {
     /// Somebody else works on it.
     #[error("{what} is busy: {why}")]
     Busy { what: String, why: String },
+    /// Another console has the right to change this host.
+    #[error(
+        "{by} acts on {source_name}; it would be free after {seconds} s without a sign of life from there"
+    )]
+    Leased {
+        source_name: SourceName,
+        by: String,
+        seconds: u32,
+    },
     #[error("cancelled")]
     Cancelled,
     #[error("not a connection address: {uri}: {why}")]
@@ -82,10 +92,21 @@ impl PlatformError {
             | Self::NotFound { .. }
             | Self::NotOurs { .. }
             | Self::NoSpace { .. }
+            | Self::Leased { .. }
             | Self::Cancelled
             | Self::BadAddress { .. } => ErrorKind::Refused,
         }
     }
+}
+
+/// Who wants to be the one that changes a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub engine: EngineId,
+    /// Machine and data folder: the same engine after a restart, and no copy of it elsewhere.
+    pub console: String,
+    /// Without a sign of life for so long a holder is taken for gone. The same for all consoles.
+    pub stale: Duration,
 }
 
 /// One line of `source test`.
@@ -328,6 +349,18 @@ pub trait Hypervisor: Observe {
     fn ensure_shadow_absent(&self, spec: &ShadowSpec) -> Result<(), PlatformError>;
 
     // ── both ──
+
+    /// Takes or keeps the right to change this host; called before each change, and now and then without one.
+    ///
+    /// # Errors
+    /// [`PlatformError::Leased`] while another console has it.
+    fn ensure_lease(&self, claim: &Claim) -> Result<(), PlatformError>;
+
+    /// Gives it back; without it that is no error.
+    ///
+    /// # Errors
+    /// When the platform cannot be reached in time; then the lease goes stale by itself.
+    fn release_lease(&self, claim: &Claim) -> Result<(), PlatformError>;
 
     /// The platform's own description of a VM (domain XML on libvirt), a model for its shadow.
     ///

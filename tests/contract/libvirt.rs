@@ -178,6 +178,18 @@ fn real_hosts_keep_the_contract() {
         a_vm_that_we_did_not_make_is_left_alone,
         the_shadow_of_another_engine_is_left_alone,
         what_does_not_exist_is_not_found,
+    );
+    let other = connect(
+        &SourceName::from("primary"),
+        real.lab.uri("primary"),
+        &us().engine,
+    )
+    .unwrap();
+    suite::one_console_at_a_time_may_change_a_host(real.source(), &*other, &|stale| {
+        // Only time makes a holder stale.
+        std::thread::sleep(stale);
+    });
+    each!(&real;
         // Last: the strangers' volumes stay in the lab.
         a_volume_that_we_did_not_make_stays,
     );

@@ -170,6 +170,15 @@ fn the_comparison_sees_an_increment_that_was_left_out() {
 }
 
 #[test]
+fn one_console_at_a_time_may_change_a_host() {
+    let lab = Simulated::new();
+    let other = lab.fleet.hypervisor(&SourceName::from("dc1")).unwrap();
+    crate::suite::one_console_at_a_time_may_change_a_host(&*lab.source, &*other, &|stale| {
+        lab.clock.advance(stale.as_millis() as u64);
+    });
+}
+
+#[test]
 fn a_fault_before_changes_nothing_and_one_after_loses_only_the_reply() {
     let lab = Simulated::new();
     let spec = point(&lab, 0);

@@ -1,9 +1,12 @@
 //! The behaviours. A platform takes part by a [`Harness`] and `contract_tests!`.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
 
 use shadowcast::{
-    hypervisor::{Control, Hypervisor, Owned, PlatformError},
+    hypervisor::{Claim, Control, Hypervisor, Owned, PlatformError},
     inventory::{Owner, PowerState, Vm},
     replication::{DiskIncrement, IncrementSpec, prefix},
     shadow::{OverlaySpec, ShadowNetwork, ShadowSpec},
@@ -195,6 +198,44 @@ pub fn clear(harness: &dyn Harness, points: &[&IncrementSpec]) {
         .ensure_replication_absent(&harness.vm(), &us())
         .unwrap();
     assert_eq!(owned(harness), []);
+}
+
+/// Whoever makes a claim in this suite goes stale after this.
+const STALE: Duration = Duration::from_secs(2);
+
+fn claim(console: &str) -> Claim {
+    Claim {
+        engine: us().engine,
+        console: console.to_owned(),
+        stale: STALE,
+    }
+}
+
+/// `first` and `second` are two consoles' own connections to the same host; `pass` lets a claim go stale.
+pub fn one_console_at_a_time_may_change_a_host(
+    first: &dyn Hypervisor,
+    second: &dyn Hypervisor,
+    pass: &dyn Fn(Duration),
+) {
+    let leased = |result: Result<(), PlatformError>| match result {
+        Err(PlatformError::Leased { by, .. }) => by,
+        other => panic!("{other:?}"),
+    };
+    first.ensure_lease(&claim("a:/data")).unwrap();
+    let by = leased(second.ensure_lease(&claim("b:/data")));
+    assert!(by.contains("a:/data"), "{by}");
+    first.ensure_lease(&claim("a:/data")).unwrap();
+
+    // Given back, it is free at once.
+    first.release_lease(&claim("a:/data")).unwrap();
+    second.ensure_lease(&claim("b:/data")).unwrap();
+    leased(first.ensure_lease(&claim("a:/data")));
+
+    // Its holder has died: after a while without a beat another takes over, and the old one acts no more.
+    pass(STALE + Duration::from_millis(100));
+    first.ensure_lease(&claim("a:/data")).unwrap();
+    leased(second.ensure_lease(&claim("b:/data")));
+    first.release_lease(&claim("a:/data")).unwrap();
 }
 
 pub fn the_inventory_has_the_vm_with_its_disks(harness: &dyn Harness) {

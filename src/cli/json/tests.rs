@@ -260,6 +260,7 @@ fn fleet() -> Snapshot {
             armed: false,
             last_ok: Some(AT),
             error: None,
+            held_elsewhere: None,
             vms: 2,
             hung: Vec::new(),
             last_millis: 12,
@@ -312,7 +313,7 @@ fn sources_and_pools_keep_their_shape() {
     assert_holds(
         &document(&sources(&now))["sources"][0],
         &json!({ "name": "primary", "uri": "qemu:///system", "kind": "hypervisor", "role": "primary",
-            "armed": false, "vms": 2, "hung": [], "error": null }),
+            "armed": false, "vms": 2, "hung": [], "error": null, "held_elsewhere": null }),
     );
     assert_holds(
         &document(&pools(&now))["pools"][0],

@@ -33,7 +33,9 @@ impl Core {
                 self.perform(Pending::TestSource { to }, action, out);
                 return;
             }
-            Command::SourceArm { name, armed } => self.arm_source(at, &name, armed, out),
+            Command::SourceArm { name, armed } => {
+                return self.arm_source(at, to, &name, armed, out);
+            }
             Command::SourceRemove { name } => self.remove_source(at, &name, out),
             mapping @ Command::ServiceMap { .. } => self.map_service(at, mapping, out),
             Command::ServiceRemove { name } => self.remove_service(at, &name, out),

@@ -222,6 +222,15 @@ pub enum Action {
         name: SourceName,
         uri: String,
     },
+    /// Take or keep the right to change a host.
+    Lease {
+        source: SourceName,
+        uri: String,
+    },
+    /// Give it back.
+    ReleaseLease {
+        source: SourceName,
+    },
     /// Look at these sources once more, now.
     Refresh {
         sources: Vec<SourceName>,
@@ -294,6 +303,14 @@ enum Pending {
     },
     TestSource {
         to: ReplyTo,
+    },
+    Arm {
+        to: ReplyTo,
+        source: SourceName,
+    },
+    /// The lease is kept, or given back.
+    Lease {
+        source: SourceName,
     },
     Approve {
         to: ReplyTo,
@@ -494,6 +511,7 @@ impl Core {
 
     fn tick(&mut self, at: Timestamp, out: &mut Vec<Effect>) {
         self.retry_operations(at, out);
+        self.keep_leases(at, out);
         self.run_cycles(at, out);
         self.expire_proposals(at, out);
         self.age_vms(at);
@@ -531,6 +549,8 @@ impl Core {
             }
             Pending::Repair { shadow } => self.repaired(at, &shadow, result, out),
             Pending::AddSource { to, config } => self.source_examined(at, to, config, result, out),
+            Pending::Arm { to, source } => self.armed(at, to, &source, result, out),
+            Pending::Lease { source } => self.lease_ended(at, &source, result, out),
             Pending::TestSource { to } => {
                 let reply = match result {
                     Ok(Outcome::Examined(examination)) => Ok(Answer::Examined { examination }),

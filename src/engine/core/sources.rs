@@ -11,6 +11,12 @@ use crate::{
     units::{SourceName, Timestamp, VmId, printable},
 };
 
+/// How often a console says that it lives; a quarter of the time after which others would take over.
+const KEEP_LEASE_SECONDS: i64 = 15;
+
+const NOT_ARMED: &str = "The source was not armed.";
+const NOT_DISARMED: &str = "The source was not disarmed.";
+
 /// A source as it was added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceConfig {
@@ -34,6 +40,9 @@ pub struct Source {
     pub heard: bool,
     /// Rounds of samples that came; two make rates.
     pub sampled: u32,
+    /// Why another console may change it and this one may not.
+    pub held_elsewhere: Option<String>,
+    pub lease_asked: Option<Timestamp>,
 }
 
 impl Source {
@@ -47,6 +56,8 @@ impl Source {
             last_millis: 0,
             heard: false,
             sampled: 0,
+            held_elsewhere: None,
+            lease_asked: None,
         }
     }
 }
@@ -201,23 +212,83 @@ impl Core {
         out.push(Effect::Reply { to, reply });
     }
 
+    /// Arming takes the host's lease first: a host that another console changes stays read-only here.
     pub(super) fn arm_source(
+        &mut self,
+        at: Timestamp,
+        to: ReplyTo,
+        name: &SourceName,
+        armed: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let what = if armed { NOT_ARMED } else { NOT_DISARMED };
+        let Some(source) = self.sources.get(name) else {
+            let reply = Err(no_source(what, name));
+            out.push(Effect::Reply { to, reply });
+            return;
+        };
+        let source_name = name.clone();
+        if armed && !source.config.is_balancer() {
+            let action = Action::Lease {
+                source: source_name.clone(),
+                uri: source.config.uri.clone(),
+            };
+            let pending = Pending::Arm {
+                to,
+                source: source_name,
+            };
+            self.perform(pending, action, out);
+            return;
+        }
+        if !source.config.is_balancer() && source.config.armed {
+            let action = Action::ReleaseLease {
+                source: source_name.clone(),
+            };
+            let pending = Pending::Lease {
+                source: source_name,
+            };
+            self.perform(pending, action, out);
+        }
+        let reply = self.set_armed(at, name, armed, out);
+        out.push(Effect::Reply { to, reply });
+    }
+
+    /// The lease was asked for, in order to arm.
+    pub(super) fn armed(
+        &mut self,
+        at: Timestamp,
+        to: ReplyTo,
+        name: &SourceName,
+        result: Result<Outcome, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let reply = match result {
+            Err(failure) if failure.kind == ErrorKind::Refused => Err(Problem::refused(
+                NOT_ARMED,
+                failure.why,
+                "Work at that console, or close it and arm here.",
+            )),
+            // A host that does not answer is asked for its lease before its first change.
+            Ok(_) | Err(_) => self.set_armed(at, name, true, out),
+        };
+        out.push(Effect::Reply { to, reply });
+    }
+
+    fn set_armed(
         &mut self,
         at: Timestamp,
         name: &SourceName,
         armed: bool,
         out: &mut Vec<Effect>,
     ) -> Result<Answer, Problem> {
-        let what = if armed {
-            "The source was not armed."
-        } else {
-            "The source was not disarmed."
-        };
+        let what = if armed { NOT_ARMED } else { NOT_DISARMED };
         let source = self
             .sources
             .get_mut(name)
             .ok_or_else(|| no_source(what, name))?;
         source.config.armed = armed;
+        source.held_elsewhere = None;
+        source.lease_asked = armed.then_some(at);
         out.push(Effect::Put(Document::Source(source.config.clone())));
         let text = if armed {
             format!("{name} is armed: approved plans may change it")
@@ -234,6 +305,58 @@ impl Core {
             out,
         );
         Ok(Answer::Done { text })
+    }
+
+    /// Says to the armed hosts, now and then, that this console lives.
+    pub(super) fn keep_leases(&mut self, at: Timestamp, out: &mut Vec<Effect>) {
+        let due: Vec<SourceName> = self
+            .sources
+            .values()
+            .filter(|source| source.config.armed && !source.config.is_balancer() && source.heard)
+            .filter(|source| {
+                let asked = source.lease_asked;
+                asked.is_none_or(|asked| at.secs_since(asked) >= KEEP_LEASE_SECONDS)
+            })
+            .map(|source| source.config.name.clone())
+            .collect();
+        for source in due {
+            let Some(known) = self.sources.get_mut(&source) else {
+                continue;
+            };
+            known.lease_asked = Some(at);
+            let action = Action::Lease {
+                source: source.clone(),
+                uri: known.config.uri.clone(),
+            };
+            self.perform(Pending::Lease { source }, action, out);
+        }
+    }
+
+    /// Whether the host is still ours to change; that it cannot be reached is told by its readings.
+    pub(super) fn lease_ended(
+        &mut self,
+        at: Timestamp,
+        name: &SourceName,
+        result: Result<Outcome, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(source) = self.sources.get_mut(name) else {
+            return;
+        };
+        let elsewhere = match result {
+            Ok(_) => None,
+            Err(failure) if failure.kind == ErrorKind::Refused => Some(failure.why),
+            Err(_) => return,
+        };
+        let news = match (&source.held_elsewhere, &elsewhere) {
+            (None, Some(why)) => Some((format!("{name} cannot be changed from here: {why}"), true)),
+            (Some(_), None) => Some((format!("{name} can be changed from here again"), false)),
+            _ => None,
+        };
+        source.held_elsewhere = elsewhere;
+        if let Some((text, bad)) = news {
+            self.event(at, TimelineKind::Source, text, None, None, bad, out);
+        }
     }
 
     pub(super) fn remove_source(

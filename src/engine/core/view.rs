@@ -128,6 +128,7 @@ impl Core {
                     armed: source.config.armed,
                     last_ok: source.last_ok,
                     error: source.error.clone(),
+                    held_elsewhere: source.held_elsewhere.clone(),
                     vms: self
                         .vms
                         .range(VmId(format!("{name}/"))..VmId(format!("{name}0")))

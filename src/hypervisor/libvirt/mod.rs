@@ -21,9 +21,10 @@ use self::{
     address::Address,
     host::{DEADLINE, Host, LONG_DEADLINE},
     inventory::{Before, CpuTime},
+    lease::Lease,
     stats::Stats,
 };
-use super::{Control, Examination, Hypervisor, Observe, Owned, PlatformError, Readings};
+use super::{Claim, Control, Examination, Hypervisor, Observe, Owned, PlatformError, Readings};
 use crate::{
     inventory::{Inventory, Owner},
     metrics::{Metric, Series},
@@ -43,6 +44,7 @@ mod host;
 mod increment;
 mod inventory;
 mod layers;
+mod lease;
 mod owned;
 mod raw;
 mod shadow;
@@ -60,6 +62,7 @@ pub use watchdog::{run_watchdog, use_program as use_watchdog_program};
 struct Libvirt {
     host: Host,
     stats: Stats,
+    lease: Lease,
     /// The host's CPU time at the last inventory.
     cpu: Mutex<Option<CpuTime>>,
 }
@@ -78,6 +81,7 @@ pub fn connect(
     Ok(Arc::new(Libvirt {
         host,
         stats: Stats::default(),
+        lease: Lease::default(),
         cpu: Mutex::new(None),
     }))
 }
@@ -314,6 +318,14 @@ impl Hypervisor for Libvirt {
             .run("remove the shadow", LONG_DEADLINE, move |link| {
                 shadow::absent(link, &spec)
             })
+    }
+
+    fn ensure_lease(&self, claim: &Claim) -> Result<(), PlatformError> {
+        self.lease.ensure(&self.host, claim)
+    }
+
+    fn release_lease(&self, _claim: &Claim) -> Result<(), PlatformError> {
+        self.lease.release(&self.host)
     }
 
     fn definition(&self, vm: &VmId) -> Result<String, PlatformError> {

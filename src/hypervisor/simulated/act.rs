@@ -11,7 +11,7 @@ use super::{
     world::{Counters, World},
 };
 use crate::{
-    hypervisor::{Control, Hypervisor, PlatformError},
+    hypervisor::{Claim, Control, Hypervisor, PlatformError},
     inventory::Owner,
     replication::{IncrementSpec, Manifest},
     shadow::{OverlaySpec, ShadowSpec},
@@ -19,6 +19,26 @@ use crate::{
 };
 
 impl Platform {
+    fn lease(&self, claim: &Claim) -> Result<(), PlatformError> {
+        let now = self.shared.now();
+        let mut world = self.shared.world();
+        if let Some((holder, beaten)) = world.leases.get(&self.source) {
+            let silent = now.as_millis() - beaten.as_millis();
+            let left = claim.stale.as_millis() as i64 - silent;
+            if holder != claim && left > 0 {
+                return Err(PlatformError::Leased {
+                    source_name: self.source.clone(),
+                    by: format!("the console at {}", holder.console),
+                    seconds: (left / 1000).max(1) as u32,
+                });
+            }
+        }
+        world
+            .leases
+            .insert(self.source.clone(), (claim.clone(), now));
+        Ok(())
+    }
+
     fn define(&self, spec: &ShadowSpec, model: &str) -> Result<(), PlatformError> {
         self.pool_index(&spec.pool)?;
         guard(
@@ -391,6 +411,24 @@ impl Hypervisor for Platform {
 
     fn ensure_shadow_absent(&self, spec: &ShadowSpec) -> Result<(), PlatformError> {
         self.call(Verb::EnsureShadowAbsent, || self.undefine(spec))
+    }
+
+    fn ensure_lease(&self, claim: &Claim) -> Result<(), PlatformError> {
+        self.call(Verb::EnsureLease, || self.lease(claim))
+    }
+
+    fn release_lease(&self, claim: &Claim) -> Result<(), PlatformError> {
+        self.call(Verb::ReleaseLease, || {
+            let mut world = self.shared.world();
+            if world
+                .leases
+                .get(&self.source)
+                .is_some_and(|(holder, _)| holder == claim)
+            {
+                world.leases.remove(&self.source);
+            }
+            Ok(())
+        })
     }
 
     fn definition(&self, vm: &VmId) -> Result<String, PlatformError> {

@@ -30,6 +30,8 @@ pub enum Verb {
     EnsureOverlays,
     EnsurePower,
     EnsureShadowAbsent,
+    EnsureLease,
+    ReleaseLease,
     ReadBalancer,
     EnsureServer,
     EnsureWeights,

@@ -16,7 +16,7 @@ use super::{
     shadows::Shadow,
 };
 use crate::{
-    hypervisor::PlatformError,
+    hypervisor::{Claim, PlatformError},
     metrics::Metric,
     replication::Manifest,
     units::{PoolId, ShadowId, SourceName, Timestamp, VmId},
@@ -47,6 +47,8 @@ pub(super) struct World {
     /// Bytes that something else has taken, by pool and storage.
     pub filled: BTreeMap<PoolId, u64>,
     pub manifests: BTreeMap<(SourceName, ShadowId), Manifest>,
+    /// Who may change a source, and when it last said so.
+    pub leases: BTreeMap<SourceName, (Claim, Timestamp)>,
     /// By source and uuid.
     pub shadows: BTreeMap<VmId, Shadow>,
     pub balancer: Balancer,
@@ -131,6 +133,7 @@ impl Shared {
             volumes: BTreeMap::new(),
             filled: BTreeMap::new(),
             manifests: BTreeMap::new(),
+            leases: BTreeMap::new(),
             shadows: BTreeMap::new(),
             balancer: Balancer::new(&spec, &roster),
             violations: Vec::new(),

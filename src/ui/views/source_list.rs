@@ -147,6 +147,9 @@ fn answer(source: &SourceView, pass: &Pass<'_>, tokens: &Tokens) -> (String, Col
         });
         return (format!("{since}{}", printable(error)), tokens.risk);
     }
+    if let Some(why) = &source.held_elsewhere {
+        return (format!("not from here: {}", printable(why)), tokens.watch);
+    }
     let Some(at) = source.last_ok else {
         return ("has not answered yet".to_owned(), tokens.dim);
     };

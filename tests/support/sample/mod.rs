@@ -105,6 +105,7 @@ fn sources(vms: u32) -> Vec<SourceView> {
             armed,
             last_ok: Some(NOW.plus_secs(-ago)),
             error: error.map(str::to_owned),
+            held_elsewhere: None,
             vms,
             hung: Vec::new(),
             last_millis: 38,

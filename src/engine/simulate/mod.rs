@@ -21,10 +21,10 @@ use super::{
 use crate::{
     forecast::{self, Forecaster, Select},
     hypervisor::{
-        Control,
+        Claim, Control,
         simulated::{Clock as _, Fleet, FleetSpec, VirtualClock},
     },
-    metrics::{Metric, rates::RateTracker},
+    metrics::{Metric, Sample, rates::RateTracker},
     policy::Settings,
     shadow::{Proposal, ProposalState},
     store::{
@@ -33,6 +33,8 @@ use crate::{
     },
     units::{EngineId, SourceName, Timestamp},
 };
+
+pub mod trial;
 
 const TICK_MILLIS: u64 = 1000;
 const HISTORY_SECONDS: i64 = 14 * 86_400;
@@ -75,6 +77,9 @@ pub struct Life<'a> {
     death: Death,
     /// Effects that left a trace so far.
     pub effects: u32,
+    /// Readings that the platforms gave, and samples with a value that came of them.
+    pub samples_in: u64,
+    pub samples_out: u64,
     next_inventory: Timestamp,
     next_sample: Timestamp,
 }
@@ -118,7 +123,11 @@ impl Simulation {
             .iter()
             .map(|config| (config.name.clone(), self.platform(config)));
         let performer = Performer {
-            engine: self.engine.clone(),
+            claim: Claim {
+                engine: self.engine.clone(),
+                console: "simulation".to_owned(),
+                stale: Duration::from_mins(1),
+            },
             platforms: platforms.collect(),
             armed: sources.iter().map(|config| config.name.clone()).collect(),
             prober: self.fleet.prober(),
@@ -136,6 +145,8 @@ impl Simulation {
             next_reply: 0,
             death,
             effects: 0,
+            samples_in: 0,
+            samples_out: 0,
             next_inventory: now,
             next_sample: now,
         })
@@ -264,7 +275,11 @@ impl Life<'_> {
                     .trackers
                     .entry(source.clone())
                     .or_insert_with(|| RateTracker::new(sampling.interval_seconds));
-                let result = platform.sample().map(|readings| Sampled {
+                let read = platform.sample();
+                self.samples_in += read
+                    .as_ref()
+                    .map_or(0, |readings| readings.readings.len() as u64);
+                let result = read.map(|readings| Sampled {
                     samples: readings
                         .readings
                         .into_iter()
@@ -272,6 +287,10 @@ impl Life<'_> {
                         .collect(),
                     hung: readings.hung,
                 });
+                if let Ok(sampled) = &result {
+                    let measured = |sample: &&Sample| sample.values.iter().any(Option::is_some);
+                    self.samples_out += sampled.samples.iter().filter(measured).count() as u64;
+                }
                 self.inbox.push_back(Input::Samples {
                     source,
                     result,
@@ -283,10 +302,12 @@ impl Life<'_> {
 
     fn take(&mut self, input: Input) -> Result<(), Died> {
         for effect in self.core.apply(self.world.clock.now(), input) {
-            let traced = matches!(
-                effect,
-                Effect::Append(_) | Effect::Put(Document::Manifest(_)) | Effect::Do { .. }
-            );
+            // A lease that is kept leaves nothing that the next engine does not find as it was.
+            let traced = match &effect {
+                Effect::Do { action, .. } => !matches!(action, Action::Lease { .. }),
+                Effect::Append(_) | Effect::Put(Document::Manifest(_)) => true,
+                _ => false,
+            };
             if !traced {
                 self.perform(effect);
                 continue;
