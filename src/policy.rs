@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::problem::Problem;
+use crate::{metrics::Metric, problem::Problem, units::printable};
 
 /// Everything that an operator can set. `Settings::default()` and `DEFAULT_TOML` say the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,6 +12,7 @@ use crate::problem::Problem;
 pub struct Settings {
     pub sampling: Sampling,
     pub history: HistorySettings,
+    pub prometheus: PrometheusSettings,
     pub forecast: ForecastSettings,
     pub limits: Limits,
     pub health: HealthSettings,
@@ -40,6 +41,13 @@ pub struct HistorySettings {
     pub hours_days: u32,
     /// Above this the oldest go first, the finest before the coarser.
     pub max_gigabytes: f64,
+}
+
+/// What is asked of Prometheus in place of the usual queries, by metric.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrometheusSettings {
+    pub queries: BTreeMap<String, String>,
 }
 
 impl HistorySettings {
@@ -210,6 +218,7 @@ impl Default for Settings {
         Self {
             sampling: Sampling::default(),
             history: HistorySettings::default(),
+            prometheus: PrometheusSettings::default(),
             forecast: ForecastSettings::default(),
             limits: Limits {
                 cpu: Some(0.85),
@@ -307,6 +316,17 @@ impl Settings {
         for (key, value) in at_least_one {
             if value == 0 {
                 return Err(out_of_range(name, key, "0", "at least 1"));
+            }
+        }
+        for metric in self.prometheus.queries.keys() {
+            if Metric::from_name(metric).is_none() {
+                let names = Metric::ALL.map(Metric::name).join(", ");
+                return Err(out_of_range(
+                    name,
+                    &format!("prometheus.queries.{}", printable(metric)),
+                    "of no metric",
+                    &format!("of one of {names}"),
+                ));
             }
         }
         let gigabytes = self.history.max_gigabytes;

@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::{mpsc::Sender, oneshot};
 
 use super::{
+    bring::{self, Errand, What},
     collect::{self, Collector},
     command::{Answer, Reply},
     core::{
@@ -45,6 +46,7 @@ pub struct Shell {
     pub fleet: Option<Fleet>,
     pub inputs: Sender<Input>,
     pub librarian: Librarian,
+    errands: std::sync::mpsc::Sender<Errand>,
     platforms: BTreeMap<SourceName, Platform>,
     armed: BTreeSet<SourceName>,
     collectors: HashMap<SourceName, Collector>,
@@ -73,11 +75,19 @@ impl Shell {
             history: settings.history.clone(),
         };
         let metrics = Metrics::open(&folder, keeping.clone())?;
-        let librarian = Librarian::start(folder.clone(), keeping, clock.clone(), inputs.clone())
-            .map_err(|source| StoreError::File {
-                path: folder,
-                source,
-            })?;
+        let no_thread = |source| StoreError::File {
+            path: folder.clone(),
+            source,
+        };
+        let librarian = Librarian::start(
+            folder.clone(),
+            keeping.clone(),
+            clock.clone(),
+            inputs.clone(),
+        )
+        .map_err(no_thread)?;
+        let errands = bring::start(folder.clone(), keeping, clock.clone(), inputs.clone())
+            .map_err(no_thread)?;
         Ok(Self {
             claim,
             journal,
@@ -88,6 +98,7 @@ impl Shell {
             fleet,
             inputs,
             librarian,
+            errands,
             platforms: BTreeMap::new(),
             armed: BTreeSet::new(),
             collectors: HashMap::new(),
@@ -309,6 +320,7 @@ impl Shell {
                 }
                 Platform::Balancer(Arc::new(slot))
             }
+            SourceRole::History => Platform::History,
             SourceRole::Hypervisor(_) => {
                 let slot: OnceLock<Arc<dyn Hypervisor>> = OnceLock::new();
                 let simulated = self
@@ -362,6 +374,7 @@ impl Shell {
                 metric,
                 from,
                 to,
+                step_seconds,
             } => {
                 let own = self.own_history(&vm.source());
                 Question::History {
@@ -369,15 +382,32 @@ impl Shell {
                     metric,
                     from,
                     to,
+                    step_seconds,
                     own,
                     reply,
                 }
             }
-            Fetch::Import { known, unknown } => Question::Import {
-                known,
-                unknown,
-                reply,
-            },
+            Fetch::Import { known, unknown } => {
+                return self.send_out(What::Import { known, unknown }, reply);
+            }
+            Fetch::Backfill {
+                source,
+                uri,
+                wanted,
+                only,
+                vms,
+            } => {
+                let what = What::Backfill {
+                    source,
+                    uri,
+                    wanted,
+                    only,
+                    vms,
+                };
+                return self.send_out(what, reply);
+            }
+            Fetch::Stats => return self.send_out(What::Stats, reply),
+            Fetch::Verify => return self.send_out(What::Verify, reply),
             Fetch::Journal { operation } => {
                 let rows = self
                     .journal
@@ -395,6 +425,12 @@ impl Shell {
         };
         if self.librarian.questions.send(question).is_err() {
             tracing::error!("the history thread has ended");
+        }
+    }
+
+    fn send_out(&self, what: What, reply: oneshot::Sender<Reply>) {
+        if self.errands.send(Errand { what, reply }).is_err() {
+            tracing::error!("the thread that brings history has ended");
         }
     }
 

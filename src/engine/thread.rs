@@ -345,6 +345,7 @@ fn demo_sources(fleet: &Fleet) -> Kept {
             name,
             kind: SourceRole::Hypervisor(role),
             armed: true,
+            last_backfill: None,
         })
         .collect();
     let director = fleet.director_name();
@@ -353,6 +354,7 @@ fn demo_sources(fleet: &Fleet) -> Kept {
         name: director,
         kind: SourceRole::Balancer,
         armed: true,
+        last_backfill: None,
     });
     Kept {
         sources,
