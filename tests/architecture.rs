@@ -9,6 +9,7 @@ use std::{
 const MAY_DO_IO: &[&str] = &[
     "main.rs",
     "cli/",
+    "engine/bring.rs",
     "engine/collect.rs",
     "engine/handle.rs",
     "engine/librarian.rs",

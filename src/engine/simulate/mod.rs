@@ -158,6 +158,7 @@ impl Simulation {
             name,
             kind,
             armed: true,
+            last_backfill: None,
         };
         let mut sources: Vec<SourceConfig> = self
             .fleet
