@@ -24,9 +24,9 @@ guest_kernel_package() {
 
 BUILD_PACKAGES="build-essential ca-certificates curl libvirt-dev pkg-config"
 WINDOW_PACKAGES="libegl1 libgl1 libgl1-mesa-dri libwayland-client0 libwayland-egl1 libx11-6 libx11-xcb1 libxcursor1 libxi6 libxkbcommon-x11-0 libxkbcommon0 libxrandr2"
-LAB_PACKAGES="busybox-static e2fsprogs haproxy libvirt-clients libvirt-daemon-system qemu-system-x86 qemu-utils util-linux $(guest_kernel_package)"
+LAB_PACKAGES="busybox-static e2fsprogs haproxy libvirt-clients libvirt-daemon-system qemu-guest-agent qemu-system-x86 qemu-utils util-linux $(guest_kernel_package)"
 # A virtual display, and a Vulkan device in software for the window's image snapshots.
-TEST_PACKAGES="mesa-vulkan-drivers openssh-client xauth xvfb"
+TEST_PACKAGES="mesa-vulkan-drivers openssh-client prometheus xauth xvfb"
 
 # Root and --yes need no question; without a terminal nobody could answer one.
 agreed() {

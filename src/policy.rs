@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::problem::Problem;
+use crate::{metrics::Metric, problem::Problem, units::printable};
 
 /// Everything that an operator can set. `Settings::default()` and `DEFAULT_TOML` say the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     pub sampling: Sampling,
+    pub history: HistorySettings,
+    pub prometheus: PrometheusSettings,
     pub forecast: ForecastSettings,
     pub limits: Limits,
     pub health: HealthSettings,
@@ -28,6 +30,41 @@ pub struct Sampling {
     pub inventory_seconds: u32,
     /// A host's statistics call that takes longer counts as hung.
     pub deadline_seconds: u32,
+}
+
+/// How long what was measured is kept, by resolution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistorySettings {
+    pub samples_days: u32,
+    pub five_minutes_days: u32,
+    pub hours_days: u32,
+    /// Above this the oldest go first, the finest before the coarser.
+    pub max_gigabytes: f64,
+}
+
+/// What is asked of Prometheus in place of the usual queries, by metric.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrometheusSettings {
+    pub queries: BTreeMap<String, String>,
+}
+
+impl HistorySettings {
+    pub fn max_bytes(&self) -> u64 {
+        (self.max_gigabytes * 1e9) as u64
+    }
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        Self {
+            samples_days: 2,
+            five_minutes_days: 90,
+            hours_days: 3 * 365,
+            max_gigabytes: 20.0,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -180,6 +217,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             sampling: Sampling::default(),
+            history: HistorySettings::default(),
+            prometheus: PrometheusSettings::default(),
             forecast: ForecastSettings::default(),
             limits: Limits {
                 cpu: Some(0.85),
@@ -264,6 +303,9 @@ impl Settings {
                 self.sampling.inventory_seconds,
             ),
             ("sampling.deadline_seconds", self.sampling.deadline_seconds),
+            ("history.samples_days", self.history.samples_days),
+            ("history.five_minutes_days", self.history.five_minutes_days),
+            ("history.hours_days", self.history.hours_days),
             ("forecast.horizon_hours", self.forecast.horizon_hours),
             ("forecast.refresh_seconds", self.forecast.refresh_seconds),
             ("shadow.rpo_seconds", self.shadow.rpo_seconds),
@@ -275,6 +317,26 @@ impl Settings {
             if value == 0 {
                 return Err(out_of_range(name, key, "0", "at least 1"));
             }
+        }
+        for metric in self.prometheus.queries.keys() {
+            if Metric::from_name(metric).is_none() {
+                let names = Metric::ALL.map(Metric::name).join(", ");
+                return Err(out_of_range(
+                    name,
+                    &format!("prometheus.queries.{}", printable(metric)),
+                    "of no metric",
+                    &format!("of one of {names}"),
+                ));
+            }
+        }
+        let gigabytes = self.history.max_gigabytes;
+        if !(gigabytes.is_finite() && gigabytes >= 0.1) {
+            return Err(out_of_range(
+                name,
+                "history.max_gigabytes",
+                &gigabytes.to_string(),
+                "at least 0.1",
+            ));
         }
         Ok(())
     }

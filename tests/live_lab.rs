@@ -14,7 +14,11 @@ use std::{
 use serde_json::Value;
 use shadowcast::{lab, problem::ProblemKind, units::Timestamp};
 use support::{Lab, await_that, get, processes_naming, verified};
-use virt::{connect::Connect, storage_pool::StoragePool};
+use virt::{
+    connect::Connect,
+    storage_pool::StoragePool,
+    sys::{VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT},
+};
 
 const A_WHILE: Duration = Duration::from_mins(1);
 
@@ -183,13 +187,30 @@ fn process_of(dir: &Path, name: &str) -> Value {
 /// A guest off and HAProxy killed: `up` brings back both and touches nothing else.
 fn the_power_button_shuts_down_cleanly_and_up_repairs(lab: &mut Lab) {
     let host = Connect::open(Some(lab.uri("primary"))).unwrap();
-    let guest = host.lookup_domain_by_name("ledger-1").unwrap();
-    guest.shutdown().unwrap();
-    await_that("the guest powers off", A_WHILE, || {
-        (!guest.is_active().unwrap()).then_some(())
-    });
-    let console = fs::read_to_string(lab.dir.join("primary/console/ledger-1.log")).unwrap();
-    assert!(console.contains("POWER button"), "{console}");
+    for (name, flag, said) in [
+        (
+            "ledger-1",
+            VIR_DOMAIN_SHUTDOWN_GUEST_AGENT,
+            "POWER off by the agent",
+        ),
+        (
+            "search-1",
+            VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN,
+            "POWER button",
+        ),
+    ] {
+        let guest = host.lookup_domain_by_name(name).unwrap();
+        await_that("the guest is asked to power off", A_WHILE, || {
+            // The agent of a guest that has just booted may not answer yet.
+            guest.shutdown_flags(flag).ok()
+        });
+        await_that("the guest powers off", A_WHILE, || {
+            (!guest.is_active().unwrap()).then_some(())
+        });
+        let console = lab.dir.join(format!("primary/console/{name}.log"));
+        let console = fs::read_to_string(console).unwrap();
+        assert!(console.contains(said), "{console}");
+    }
 
     let haproxy = process_of(&lab.dir, "haproxy");
     let others = ["libvirtd-primary", "libvirtd-secondary", "load"];

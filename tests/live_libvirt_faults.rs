@@ -7,14 +7,15 @@ mod bench;
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
 };
 
 use bench::{A_WHILE, Bench, identical, increment, names, owner};
 use rustix::process::{Pid, Signal, kill_process};
 use shadowcast::{
-    hypervisor::{Control, PlatformError},
+    hypervisor::{Control, PlatformError, libvirt::use_watchdog_program},
     lab,
     units::{SourceName, VmId},
 };
@@ -29,6 +30,8 @@ fn faults_are_told_apart_and_leave_the_primary_alone() {
     };
     disks_that_keep_no_bitmaps_are_refused(&bench);
     a_freeze_without_an_agent_is_refused(&bench);
+    a_frozen_point_leaves_the_guest_thawed(&bench);
+    a_guest_whose_engine_died_while_it_was_frozen_is_thawed(&bench);
     somebody_elses_checkpoint_is_left_alone(&bench);
     a_hung_guest_does_not_stall_its_host(&bench);
     a_killed_qemu_loses_its_checkpoints(&bench);
@@ -67,7 +70,7 @@ fn disks_that_keep_no_bitmaps_are_refused(bench: &Bench) {
 }
 
 fn a_freeze_without_an_agent_is_refused(bench: &Bench) {
-    let mut spec = increment(&bench.vm("shop-1"), 0, None);
+    let mut spec = increment(&bench.vm("search-1"), 0, None);
     spec.freeze = true;
     let refused = bench
         .source
@@ -77,6 +80,72 @@ fn a_freeze_without_an_agent_is_refused(bench: &Bench) {
         "{refused:?}"
     );
     assert_eq!(names(&*bench.source), [""; 0]);
+}
+
+/// What the guest's agent answers to one of its commands.
+fn agent(bench: &Bench, vm: &str, command: &str) -> String {
+    let output = Command::new("virsh")
+        .args(["-c", bench.lab.uri("primary"), "qemu-agent-command", vm])
+        .arg(format!("{{\"execute\":\"{command}\"}}"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{command}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+const THAWED: &str = r#"{"return":"thawed"}"#;
+const FROZEN: &str = r#"{"return":"frozen"}"#;
+
+fn a_frozen_point_leaves_the_guest_thawed(bench: &Bench) {
+    use_watchdog_program(env!("CARGO_BIN_EXE_shadowcast").into());
+    let vm = bench.vm("shop-1");
+    let mut spec = increment(&vm, 0, None);
+    spec.freeze = true;
+    await_that("the guest's agent answers", A_WHILE, || {
+        let domain = bench.domain("primary", &vm);
+        domain.time(0).ok()
+    });
+    bench.cycle(&spec);
+    assert_eq!(agent(bench, "shop-1", "guest-fsfreeze-status"), THAWED);
+    bench.retire(&vm, &[&spec]);
+}
+
+/// A watchdog as the engine starts it, ready to thaw.
+fn watchdog(bench: &Bench, vm: &VmId, after_seconds: &str) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_shadowcast"))
+        .args(["watchdog", "thaw", "--uri", bench.lab.uri("primary")])
+        .args(["--uuid", vm.uuid(), "--after", after_seconds])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.as_mut().unwrap();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    child
+}
+
+fn a_guest_whose_engine_died_while_it_was_frozen_is_thawed(bench: &Bench) {
+    let vm = bench.vm("shop-1").id;
+    // The engine's end of the pipe closes when it dies; one that hangs is given its seconds.
+    for (after_seconds, dies) in [("600", true), ("1", false)] {
+        let mut dog = watchdog(bench, &vm, after_seconds);
+        agent(bench, "shop-1", "guest-fsfreeze-freeze");
+        if dies {
+            assert_eq!(agent(bench, "shop-1", "guest-fsfreeze-status"), FROZEN);
+            drop(dog.stdin.take());
+        }
+        assert!(dog.wait().unwrap().success());
+        assert_eq!(agent(bench, "shop-1", "guest-fsfreeze-status"), THAWED);
+    }
+    // Told that the guest is thawed it does nothing, even to one that somebody else froze.
+    let mut dog = watchdog(bench, &vm, "600");
+    agent(bench, "shop-1", "guest-fsfreeze-freeze");
+    dog.stdin.take().unwrap().write_all(b".").unwrap();
+    assert!(dog.wait().unwrap().success());
+    assert_eq!(agent(bench, "shop-1", "guest-fsfreeze-status"), FROZEN);
+    agent(bench, "shop-1", "guest-fsfreeze-thaw");
 }
 
 fn somebody_elses_checkpoint_is_left_alone(bench: &Bench) {

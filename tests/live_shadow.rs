@@ -8,7 +8,7 @@ mod console;
 mod platform;
 mod support;
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use console::{Agent, Console, await_that_shown};
 use serde_json::Value;
@@ -63,6 +63,7 @@ fn measured_load_becomes_a_shadow_that_serves_and_goes_without_a_trace() {
     flow.errors_bring_the_share_back_to_zero(&shadow);
     flow.a_point_holds_the_primarys_bytes(&shadow);
     flow.retiring_leaves_nothing(&shadow);
+    flow.only_one_console_may_change_the_hosts();
 
     let after = platform::domain(&flow.lab, "primary", VM).id();
     assert_eq!(after, started, "the primary was never restarted");
@@ -356,5 +357,23 @@ impl Flow {
         assert_eq!(get(service).served_by.as_deref(), Some(VM));
         let checked = verified(&get(&format!("{}/cgi-bin/verify", self.lab.guest_url(VM))).body);
         assert_eq!(checked.unwrap().bad, 0);
+    }
+
+    fn only_one_console_may_change_the_hosts(&mut self) {
+        let other = Console::new();
+        let uri = self.lab.uri("primary");
+        other.ok(&["source", "add", uri, "--name", "theirs"]);
+        let refused = other.run(&["source", "arm", "theirs"]);
+        assert_eq!(refused.code, 3, "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("acts on theirs"),
+            "{}",
+            refused.stderr
+        );
+
+        // Closed in order, a console leaves its hosts to others at once.
+        self.agent.take().expect("the engine runs").stop();
+        assert_eq!(platform::leases(&self.lab), [""; 0].map(PathBuf::from));
+        other.ok(&["source", "arm", "theirs"]);
     }
 }

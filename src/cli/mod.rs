@@ -33,6 +33,7 @@ mod pools;
 mod proposals;
 mod service;
 mod shadow;
+mod simulate;
 mod source;
 mod traffic;
 mod vms;
@@ -96,6 +97,7 @@ enum Verb {
     Thaw(freeze::Thaw),
     #[command(subcommand)]
     Lab(lab::Lab),
+    Simulate(simulate::Simulate),
     Completions(completions::Completions),
     Man(completions::Man),
     #[command(subcommand, hide = true)]
@@ -158,6 +160,7 @@ impl Verb {
             Self::Freeze(_) => freeze::Freeze::run(context),
             Self::Thaw(_) => freeze::Thaw::run(context),
             Self::Lab(verb) => verb.run(context),
+            Self::Simulate(verb) => verb.run(),
             Self::Completions(verb) => verb.run(),
             Self::Man(verb) => verb.run(),
             Self::Watchdog(verb) => verb.run(),

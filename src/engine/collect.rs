@@ -15,12 +15,16 @@ use crate::{
     hypervisor::{self, Hypervisor, PlatformError, Readings},
     metrics::rates::RateTracker,
     policy::Sampling,
+    telemetry::prometheus::client::Prometheus,
     traffic::{DirectorError, TrafficDirector, haproxy::HaproxyDirector},
     units::EngineId,
 };
 
 /// Gates look back over seconds, so balancers are read each second.
 const BALANCER_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between two looks at whether a server that only keeps history is there.
+const HISTORY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A running collector; it ends when this is dropped.
 pub struct Collector {
@@ -51,6 +55,7 @@ pub fn start(
         match platform {
             Platform::Hypervisor(slot) => reader.hypervisor(&slot),
             Platform::Balancer(slot) => reader.balancer(&slot),
+            Platform::History => reader.history(),
         }
     })?;
     Ok(Collector { _stop: stop })
@@ -135,6 +140,23 @@ impl Reader {
         }
         let platform = hypervisor::connect(&self.config.name, &self.config.uri, &self.engine)?;
         Ok(slot.get_or_init(|| platform).clone())
+    }
+
+    /// Only whether it answers: history comes when it is asked for.
+    fn history(&self) {
+        loop {
+            let round = Instant::now();
+            let answered = Prometheus::at(&self.config.uri).and_then(|server| server.version());
+            let millis = round.elapsed().as_millis() as u64;
+            if !self.send(Input::LookedAt {
+                source: self.config.name.clone(),
+                error: answered.err().map(|error| error.to_string()),
+                millis,
+            }) || self.pause(HISTORY_INTERVAL)
+            {
+                return;
+            }
+        }
     }
 
     fn balancer(&self, slot: &OnceLock<Arc<dyn TrafficDirector>>) {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::VmDetail;
-pub use crate::telemetry::ImportedSeries;
 use crate::{
     hypervisor::Examination,
     inventory::{Role, ServiceKind},
@@ -16,6 +15,10 @@ use crate::{
     units::{
         Digest, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName, Timestamp, VmId,
     },
+};
+pub use crate::{
+    store::metrics::{Stats as HistoryStats, Tier, TierStats, Verified as HistoryVerified},
+    telemetry::ImportedSeries,
 };
 
 /// Asks for a change or for facts. Whoever asks is named `by` the face that it came through.
@@ -56,6 +59,16 @@ pub enum Command {
 
     HistoryImport {
         rows: Vec<ImportedSeries>,
+    },
+    /// Brings one slice of a server's history; asked again until the answer says that it is finished.
+    HistoryBackfill {
+        source: SourceName,
+        since_seconds: u32,
+        /// By name or id; none: all.
+        vms: Vec<String>,
+        /// None: those that there are usual queries for.
+        metrics: Vec<Metric>,
+        query: Option<String>,
     },
 
     /// Makes a proposal by hand; `Answer::Proposal` carries the plan and its digest.
@@ -128,7 +141,13 @@ pub enum Command {
         metric: Metric,
         from: Timestamp,
         to: Timestamp,
+        /// `None`: as fine as an answer can be.
+        step_seconds: Option<u32>,
     },
+    /// What the history holds and costs.
+    HistoryStats,
+    /// Reads every row of the history and checks it.
+    HistoryVerify,
     Proposal {
         proposal: ProposalId,
     },
@@ -158,6 +177,15 @@ pub enum Answer {
         samples: usize,
         unknown_vms: Vec<String>,
     },
+    Backfilled {
+        state: BackfillState,
+    },
+    HistoryStats {
+        stats: Box<HistoryStats>,
+    },
+    HistoryVerified {
+        verified: HistoryVerified,
+    },
     Proposal {
         proposal: Arc<Proposal>,
     },
@@ -170,6 +198,31 @@ pub enum Answer {
     Journal {
         rows: Vec<JournalRow>,
     },
+}
+
+/// How a back-fill stands after a slice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BackfillState {
+    /// The slice went on from where an earlier run ended.
+    pub resumed: bool,
+    pub finished: bool,
+    /// 0..=1.
+    pub share: f64,
+    pub from: Timestamp,
+    pub to: Timestamp,
+    pub metric: Option<Metric>,
+    /// Of this slice.
+    pub series: usize,
+    pub values: usize,
+    /// Series that belong to no VM, and some of their names.
+    pub unmatched: usize,
+    pub unmatched_names: Vec<String>,
+    /// Second series of a VM; the first was taken.
+    pub doubles: usize,
+    /// Values that cannot be this metric's, such as percent.
+    pub out_of_range: usize,
+    /// Since the back-fill began.
+    pub total_values: u64,
 }
 
 pub type Reply = Result<Answer, Problem>;

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::{mpsc::Sender, oneshot};
 
 use super::{
-    command::{Answer, ImportedSeries, Reply},
+    command::{Answer, Reply},
     core::{FleetOutlook, ForecastJob, Input},
     snapshot::VmDetail,
 };
@@ -17,7 +17,7 @@ use crate::{
     hypervisor::{Hypervisor, simulated::Clock},
     metrics::{Metric, Series},
     problem::Problem,
-    store::metrics::{Metrics, STEP_SECONDS},
+    store::metrics::{Keeping, Metrics, STEP_SECONDS},
     units::{Timestamp, VmId},
 };
 
@@ -27,6 +27,8 @@ const HISTORY_SECONDS: i64 = 14 * 86_400;
 const BATCH: usize = 250;
 /// Points of a chart, at most.
 const MAX_POINTS: i64 = 2000;
+/// Points of an answer whose step was asked for, at most.
+const MAX_ASKED_POINTS: i64 = 200_000;
 
 /// A platform that keeps its own history, where there is one.
 pub type OwnHistory = Option<Arc<dyn Hypervisor>>;
@@ -48,12 +50,8 @@ pub enum Question {
         metric: Metric,
         from: Timestamp,
         to: Timestamp,
+        step_seconds: Option<u32>,
         own: OwnHistory,
-        reply: oneshot::Sender<Reply>,
-    },
-    Import {
-        known: Vec<(VmId, ImportedSeries)>,
-        unknown: Vec<String>,
         reply: oneshot::Sender<Reply>,
     },
 }
@@ -76,6 +74,7 @@ impl Librarian {
     /// When there is no thread left.
     pub fn start(
         folder: PathBuf,
+        keeping: Keeping,
         clock: Arc<dyn Clock>,
         inputs: Sender<Input>,
     ) -> std::io::Result<Self> {
@@ -83,15 +82,16 @@ impl Librarian {
         let (rounds, wanted) = mpsc::channel();
         let desk = Desk {
             folder: folder.clone(),
+            keeping: keeping.clone(),
             metrics: None,
             clock: clock.clone(),
         };
-        let news = inputs.clone();
         std::thread::Builder::new()
             .name("history".to_owned())
-            .spawn(move || desk.answer_all(&asked, &news))?;
+            .spawn(move || desk.answer_all(&asked))?;
         let desk = Desk {
             folder,
+            keeping,
             metrics: None,
             clock,
         };
@@ -105,6 +105,7 @@ impl Librarian {
 /// One thread's own connection to the metrics.
 struct Desk {
     folder: PathBuf,
+    keeping: Keeping,
     metrics: Option<Metrics>,
     clock: Arc<dyn Clock>,
 }
@@ -112,24 +113,21 @@ struct Desk {
 impl Desk {
     fn metrics(&mut self) -> Result<&mut Metrics, Problem> {
         if self.metrics.is_none() {
-            self.metrics = Some(Metrics::open(&self.folder).map_err(|error| unreadable(&error))?);
+            let metrics = Metrics::open(&self.folder, self.keeping.clone());
+            self.metrics = Some(metrics.map_err(|error| unreadable(&error))?);
         }
         self.metrics.as_mut().ok_or_else(|| unreadable(&"not open"))
     }
 
-    fn answer_all(mut self, asked: &mpsc::Receiver<Question>, news: &Sender<Input>) {
+    fn answer_all(mut self, asked: &mpsc::Receiver<Question>) {
         while let Ok(question) = asked.recv() {
-            let (reply, answer) = self.answer(question, news);
+            let (reply, answer) = self.answer(question);
             // Whoever asked may have gone; then nobody misses the answer.
             let _ = reply.send(answer);
         }
     }
 
-    fn answer(
-        &mut self,
-        question: Question,
-        news: &Sender<Input>,
-    ) -> (oneshot::Sender<Reply>, Reply) {
+    fn answer(&mut self, question: Question) -> (oneshot::Sender<Reply>, Reply) {
         match question {
             Question::Detail {
                 vm,
@@ -161,51 +159,15 @@ impl Desk {
                 metric,
                 from,
                 to,
+                step_seconds,
                 own,
                 reply,
             } => {
-                let seconds = to.secs_since(from).max(1);
-                let step =
-                    (seconds / MAX_POINTS / i64::from(STEP_SECONDS) + 1) * i64::from(STEP_SECONDS);
-                let series = self.series(&vm, metric, from, to, step as u32, &own);
+                let step = answer_step(from, to, step_seconds);
+                let series = self.series(&vm, metric, from, to, step, &own);
                 (reply, series.map(|series| Answer::History { series }))
             }
-            Question::Import {
-                known,
-                unknown,
-                reply,
-            } => (reply, self.import(&known, unknown, news)),
         }
-    }
-
-    fn import(
-        &mut self,
-        known: &[(VmId, ImportedSeries)],
-        unknown: Vec<String>,
-        news: &Sender<Input>,
-    ) -> Reply {
-        let metrics = self.metrics()?;
-        let mut samples = 0;
-        for (vm, row) in known {
-            samples += metrics.import(vm, row.metric, &row.series).map_err(|error| {
-                Problem::failed(
-                    format!("{samples} values were imported, the rest was not."),
-                    error.to_string(),
-                    "Check the free space, and import the file again: what is there is replaced.",
-                )
-            })?;
-        }
-        let mut vms: Vec<VmId> = known.iter().map(|(vm, _)| vm.clone()).collect();
-        vms.sort();
-        vms.dedup();
-        if news.blocking_send(Input::HistoryChanged { vms }).is_err() {
-            tracing::debug!("the engine ended during an import");
-        }
-        Ok(Answer::Imported {
-            series: known.len(),
-            samples,
-            unknown_vms: unknown,
-        })
     }
 
     fn series(
@@ -231,9 +193,12 @@ impl Desk {
                 return Ok(series);
             }
         }
-        self.metrics()?
-            .series(vm, metric, from, to, step_seconds)
-            .map_err(|error| unreadable(&error))
+        let series = self.metrics()?.series(vm, metric, from, to, step_seconds);
+        series.map_err(|error| {
+            // A connection to a file that was moved aside is of no use.
+            self.metrics = None;
+            unreadable(&error)
+        })
     }
 
     /// Two weeks at the forecast's step, from the first value on; the step that is not over counts as far as it is.
@@ -379,6 +344,14 @@ fn last_day_coverage(series: &Series) -> f64 {
         .filter(|value| value.is_finite())
         .count();
     known as f64 / day.max(1) as f64
+}
+
+/// The step that is asked for, but never more steps than one answer bears.
+fn answer_step(from: Timestamp, to: Timestamp, asked: Option<u32>) -> u32 {
+    let seconds = to.secs_since(from).max(1);
+    let usual = (seconds / MAX_POINTS / i64::from(STEP_SECONDS) + 1) * i64::from(STEP_SECONDS);
+    let finest = seconds / MAX_ASKED_POINTS + 1;
+    asked.map_or(usual, |asked| i64::from(asked).max(finest)) as u32
 }
 
 /// Fine where samples are kept, coarser the longer the range.

@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+mod bring;
 pub mod collect;
 pub mod command;
 pub mod core;

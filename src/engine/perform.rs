@@ -13,6 +13,7 @@ use crate::{
     },
     replication::{IncrementSpec, Manifest, Progress, cycle::Shipped},
     shadow::{ShadowSpec, ShareSpec, Step},
+    telemetry::prometheus::client::{self, Prometheus},
     traffic::{ServerSpec, TrafficDirector, haproxy::HaproxyDirector, split},
     units::SourceName,
     validation::{Probe, Prober},
@@ -27,6 +28,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Platform {
     Hypervisor(Arc<OnceLock<Arc<dyn Hypervisor>>>),
     Balancer(Arc<OnceLock<Arc<dyn TrafficDirector>>>),
+    /// Is asked over HTTP; nothing stays open.
+    History,
 }
 
 /// All that an action may need.
@@ -74,8 +77,13 @@ impl Performer {
                 self.repair(server.as_ref(), share).map(|()| done())
             }
             Action::Examine { name, uri } => self.examine(name, uri).map(Outcome::Examined),
-            Action::Lease { source } => {
-                self.observe(source)?.ensure_lease(&self.claim)?;
+            Action::Lease { source, uri } => {
+                // A source that was only just added may not be connected yet.
+                let platform = match self.observe(source) {
+                    Ok(platform) => platform,
+                    Err(_) => hypervisor::connect(source, uri, &self.claim.engine)?,
+                };
+                platform.ensure_lease(&self.claim)?;
                 Ok(done())
             }
             Action::ReleaseLease { source } => {
@@ -439,6 +447,20 @@ impl Performer {
                         text,
                     })
                     .collect(),
+                millis: started.elapsed().as_millis() as u64,
+            });
+        }
+        if uri.starts_with(client::SCHEME) {
+            let version = Prometheus::at(uri).and_then(|server| server.version())?;
+            return Ok(Examination {
+                platform: format!("Prometheus API, {version}"),
+                findings: vec![Finding {
+                    works: true,
+                    needed: false,
+                    text: format!(
+                        "history can be brought from it: shadowcast history backfill {name}"
+                    ),
+                }],
                 millis: started.elapsed().as_millis() as u64,
             });
         }

@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::{mpsc::Sender, oneshot};
 
 use super::{
+    bring::{self, Errand, What},
     collect::{self, Collector},
     command::{Answer, Reply},
     core::{
@@ -22,13 +23,13 @@ use crate::{
         Claim, Control, Hypervisor,
         simulated::{Clock, Fleet},
     },
-    policy::Sampling,
+    policy::{Sampling, Settings},
     problem::Problem,
     replication::Manifest,
     store::{
         StoreError,
         journal::{Journal, Kind},
-        metrics::Metrics,
+        metrics::{Keeping, Metrics},
     },
     units::SourceName,
     validation::Prober,
@@ -45,13 +46,13 @@ pub struct Shell {
     pub fleet: Option<Fleet>,
     pub inputs: Sender<Input>,
     pub librarian: Librarian,
+    errands: std::sync::mpsc::Sender<Errand>,
     platforms: BTreeMap<SourceName, Platform>,
     armed: BTreeSet<SourceName>,
     collectors: HashMap<SourceName, Collector>,
     running: HashMap<EffectId, Control>,
     replies: HashMap<ReplyTo, oneshot::Sender<Reply>>,
     next_reply: u64,
-    samples_since_prune: u32,
 }
 
 impl Shell {
@@ -62,20 +63,31 @@ impl Shell {
         claim: Claim,
         journal: Journal,
         folder: PathBuf,
-        sampling: Sampling,
+        settings: &Settings,
         clock: Arc<dyn Clock>,
         prober: Arc<dyn Prober>,
         fleet: Option<Fleet>,
         inputs: Sender<Input>,
     ) -> Result<Self, StoreError> {
-        let metrics = Metrics::open(&folder)?;
-        let librarian =
-            Librarian::start(folder.clone(), clock.clone(), inputs.clone()).map_err(|source| {
-                StoreError::File {
-                    path: folder,
-                    source,
-                }
-            })?;
+        let sampling = settings.sampling.clone();
+        let keeping = Keeping {
+            interval_seconds: sampling.interval_seconds,
+            history: settings.history.clone(),
+        };
+        let metrics = Metrics::open(&folder, keeping.clone())?;
+        let no_thread = |source| StoreError::File {
+            path: folder.clone(),
+            source,
+        };
+        let librarian = Librarian::start(
+            folder.clone(),
+            keeping.clone(),
+            clock.clone(),
+            inputs.clone(),
+        )
+        .map_err(no_thread)?;
+        let errands = bring::start(folder.clone(), keeping, clock.clone(), inputs.clone())
+            .map_err(no_thread)?;
         Ok(Self {
             claim,
             journal,
@@ -86,13 +98,13 @@ impl Shell {
             fleet,
             inputs,
             librarian,
+            errands,
             platforms: BTreeMap::new(),
             armed: BTreeSet::new(),
             collectors: HashMap::new(),
             running: HashMap::new(),
             replies: HashMap::new(),
             next_reply: 0,
-            samples_since_prune: 0,
         })
     }
 
@@ -148,7 +160,6 @@ impl Shell {
                         // Samples may be lost; operations never.
                         tracing::warn!(%error, "samples were not kept");
                     }
-                    self.prune_now_and_then();
                 }
                 Effect::Forecast(jobs) => {
                     let jobs = jobs
@@ -309,6 +320,7 @@ impl Shell {
                 }
                 Platform::Balancer(Arc::new(slot))
             }
+            SourceRole::History => Platform::History,
             SourceRole::Hypervisor(_) => {
                 let slot: OnceLock<Arc<dyn Hypervisor>> = OnceLock::new();
                 let simulated = self
@@ -362,6 +374,7 @@ impl Shell {
                 metric,
                 from,
                 to,
+                step_seconds,
             } => {
                 let own = self.own_history(&vm.source());
                 Question::History {
@@ -369,15 +382,32 @@ impl Shell {
                     metric,
                     from,
                     to,
+                    step_seconds,
                     own,
                     reply,
                 }
             }
-            Fetch::Import { known, unknown } => Question::Import {
-                known,
-                unknown,
-                reply,
-            },
+            Fetch::Import { known, unknown } => {
+                return self.send_out(What::Import { known, unknown }, reply);
+            }
+            Fetch::Backfill {
+                source,
+                uri,
+                wanted,
+                only,
+                vms,
+            } => {
+                let what = What::Backfill {
+                    source,
+                    uri,
+                    wanted,
+                    only,
+                    vms,
+                };
+                return self.send_out(what, reply);
+            }
+            Fetch::Stats => return self.send_out(What::Stats, reply),
+            Fetch::Verify => return self.send_out(What::Verify, reply),
             Fetch::Journal { operation } => {
                 let rows = self
                     .journal
@@ -398,6 +428,12 @@ impl Shell {
         }
     }
 
+    fn send_out(&self, what: What, reply: oneshot::Sender<Reply>) {
+        if self.errands.send(Errand { what, reply }).is_err() {
+            tracing::error!("the thread that brings history has ended");
+        }
+    }
+
     fn reply(&mut self, to: ReplyTo, reply: Reply) {
         if let Some(waiting) = self.replies.remove(&to) {
             // A face that has gone misses nothing.
@@ -412,16 +448,6 @@ impl Shell {
                 format!("The journal cannot be written: {error}"),
                 "Mend that (space, permission) and start the engine again; VMs are untouched.",
             )));
-        }
-    }
-
-    fn prune_now_and_then(&mut self) {
-        self.samples_since_prune += 1;
-        if self.samples_since_prune >= 1000 {
-            self.samples_since_prune = 0;
-            if let Err(error) = self.metrics.prune(self.clock.now()) {
-                tracing::warn!(%error, "old samples were not dropped");
-            }
         }
     }
 }

@@ -63,6 +63,8 @@ impl Snapshot {
 pub enum SourceKind {
     Hypervisor,
     Balancer,
+    /// Keeps samples of its own, such as Prometheus.
+    History,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +75,8 @@ pub struct SourceView {
     pub kind: SourceKind,
     pub role: Role,
     pub armed: bool,
+    /// When a back-fill from it ended last.
+    pub last_backfill: Option<Timestamp>,
     /// `None` until the first answer.
     pub last_ok: Option<Timestamp>,
     /// What fails now.

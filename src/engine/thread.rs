@@ -157,7 +157,7 @@ fn start(options: &OpenOptions, lock: File) -> Result<Session, Problem> {
         },
         journal,
         folder.clone(),
-        settings.sampling,
+        &settings,
         clock,
         prober,
         fleet,
@@ -345,6 +345,7 @@ fn demo_sources(fleet: &Fleet) -> Kept {
             name,
             kind: SourceRole::Hypervisor(role),
             armed: true,
+            last_backfill: None,
         })
         .collect();
     let director = fleet.director_name();
@@ -353,6 +354,7 @@ fn demo_sources(fleet: &Fleet) -> Kept {
         name: director,
         kind: SourceRole::Balancer,
         armed: true,
+        last_backfill: None,
     });
     Kept {
         sources,

@@ -41,6 +41,8 @@ pub fn plan(guests: u8, old_disk: bool, seed: u64) -> io::Result<Record> {
         service: service.map(ToOwned::to_owned),
         port,
         disk_compat: compat.to_owned(),
+        // One service without, as in most fleets.
+        agent: matches!(service, Some(service) if service != "search"),
         calibration: None,
     };
     let ports = &ports[SERVICES.len()..];

@@ -19,6 +19,8 @@ use super::{
 };
 use crate::problem::Problem;
 
+const AGENT_CHANNEL: &str = "
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>";
 const DISK: &str = "64M";
 /// Under emulation on a busy machine a guest takes many times the usual six seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(150);
@@ -144,6 +146,7 @@ fn definition(layout: &Layout, tools: &Tools, index: usize, guest: &GuestRecord)
     } = guest;
     let (kernel, initramfs) = (layout.kernel(), layout.initramfs());
     let (kernel, initramfs) = (kernel.display(), initramfs.display());
+    let agent = if guest.agent { AGENT_CHANNEL } else { "" };
     let qemu = tools.qemu.display();
     let disk = disk(layout, name);
     let disk = disk.display();
@@ -174,7 +177,7 @@ fn definition(layout: &Layout, tools: &Tools, index: usize, guest: &GuestRecord)
       <target dev='vda' bus='virtio'/>
     </disk>
     <serial type='file'><source path='{console}'/><target port='0'/></serial>
-    <memballoon model='virtio'><stats period='2'/></memballoon>
+    <memballoon model='virtio'><stats period='2'/></memballoon>{agent}
   </devices>
   <qemu:commandline>
     <qemu:arg value='-netdev'/>

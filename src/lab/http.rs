@@ -55,5 +55,6 @@ impl Client {
 /// When the client cannot be built.
 pub fn client() -> reqwest::Result<reqwest::Client> {
     // One connection a request, as many small clients would; a kept one would pin to one server.
+    crate::validation::prober::choose_tls();
     reqwest::Client::builder().pool_max_idle_per_host(0).build()
 }

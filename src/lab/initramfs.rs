@@ -1,10 +1,10 @@
 //! The guests' image: Debian's kernel, busybox and a few scripts, put together here; no binary is committed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -14,11 +14,13 @@ use super::{layout::Layout, preflight::Tools};
 use crate::problem::Problem;
 
 /// What a guest needs of the kernel, each loaded after what it depends on.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 9] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
     "virtio_balloon",
+    // The guest agent's port.
+    "virtio_console",
     // ext4 asks for this checksum without naming it as a dependency.
     "crc32c_generic",
     "ext4",
@@ -26,10 +28,13 @@ const MODULES: [&str; 8] = [
     "evdev",
 ];
 
-const SCRIPTS: [(&str, &str); 9] = [
+const SCRIPTS: [(&str, &str); 11] = [
     ("init", include_str!("guest/init")),
     ("bin/writer", include_str!("guest/writer")),
     ("bin/verify", include_str!("guest/verify")),
+    ("bin/power-off", include_str!("guest/power-off")),
+    // What the guest agent runs when it is asked to shut down.
+    ("sbin/shutdown", include_str!("guest/shutdown")),
     // What busybox's acpid runs for the power button.
     ("etc/acpi/PWRF/00000080", include_str!("guest/power-button")),
     ("www/cgi-bin/work", include_str!("guest/cgi/work")),
@@ -39,7 +44,7 @@ const SCRIPTS: [(&str, &str); 9] = [
     ("www/cgi-bin/setfail", include_str!("guest/cgi/setfail")),
 ];
 
-const FOLDERS: [&str; 14] = [
+const FOLDERS: [&str; 15] = [
     "bin",
     "data",
     "dev",
@@ -50,6 +55,7 @@ const FOLDERS: [&str; 14] = [
     "lib/modules",
     "proc",
     "run",
+    "sbin",
     "sys",
     "tmp",
     "www",
@@ -83,6 +89,7 @@ fn put_together(layout: &Layout, tools: &Tools) -> io::Result<()> {
     for applet in applets(&tools.busybox)? {
         archive.symlink(&format!("bin/{applet}"), "busybox")?;
     }
+    archive.program("bin/qemu-ga", &tools.agent)?;
     let mut order = String::new();
     for (name, content) in modules(&tools.modules)? {
         archive.file(&format!("lib/modules/{name}"), 0o644, &content)?;
@@ -109,6 +116,24 @@ fn applets(busybox: &Path) -> io::Result<Vec<String>> {
         .lines()
         .filter(|applet| *applet != "busybox" && !applet.contains('/'))
         .map(ToOwned::to_owned)
+        .collect())
+}
+
+/// The files that the loader would map for `program`, the loader itself included.
+fn libraries(program: &Path) -> io::Result<Vec<PathBuf>> {
+    let output = Command::new("ldd").arg(program).output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(format!(
+            "ldd {}: {}",
+            program.display(),
+            output.status
+        )));
+    }
+    let listed = String::from_utf8_lossy(&output.stdout);
+    Ok(listed
+        .lines()
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
+        .map(PathBuf::from)
         .collect())
 }
 
@@ -191,6 +216,25 @@ impl<W: Write> Archive<W> {
 
     fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         self.entry(path, 0o100_000 | mode, content)
+    }
+
+    /// A program with the libraries that it is linked to, where its loader looks for them.
+    fn program(&mut self, path: &str, program: &Path) -> io::Result<()> {
+        self.file(path, 0o755, &read(program)?)?;
+        let mut made: BTreeSet<PathBuf> = FOLDERS.iter().map(PathBuf::from).collect();
+        for library in libraries(program)? {
+            let inside = library.strip_prefix("/").unwrap_or(&library);
+            let mut folders: Vec<&Path> = inside.ancestors().skip(1).collect();
+            // The empty path at the top is the archive itself.
+            folders.pop();
+            for folder in folders.into_iter().rev() {
+                if made.insert(folder.to_owned()) {
+                    self.folder(&folder.to_string_lossy())?;
+                }
+            }
+            self.file(&inside.to_string_lossy(), 0o755, &read(&library)?)?;
+        }
+        Ok(())
     }
 
     fn symlink(&mut self, path: &str, target: &str) -> io::Result<()> {

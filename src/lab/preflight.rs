@@ -20,6 +20,8 @@ pub struct Tools {
     pub haproxy: PathBuf,
     pub mkfs_ext4: PathBuf,
     pub busybox: PathBuf,
+    /// The guest agent that guests run.
+    pub agent: PathBuf,
     pub kernel: PathBuf,
     /// `/lib/modules/RELEASE`.
     pub modules: PathBuf,
@@ -41,6 +43,7 @@ fn look() -> Result<Tools, Vec<(String, &'static str)>> {
     let haproxy = program("haproxy", "haproxy");
     let mkfs_ext4 = program("mkfs.ext4", "e2fsprogs");
     let busybox = program("busybox", "busybox-static");
+    let agent = program("qemu-ga", "qemu-guest-agent");
     program("setpriv", "util-linux");
     if !busybox.as_os_str().is_empty() && !is_static(&busybox) {
         missing.push(("a statically linked busybox".to_owned(), "busybox-static"));
@@ -61,6 +64,7 @@ fn look() -> Result<Tools, Vec<(String, &'static str)>> {
             haproxy,
             mkfs_ext4,
             busybox,
+            agent,
             kernel,
             modules,
         })

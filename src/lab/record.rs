@@ -44,6 +44,9 @@ pub struct GuestRecord {
     pub port: u16,
     /// qcow2 compatibility level of its disk.
     pub disk_compat: String,
+    /// Whether it has a guest agent.
+    #[serde(default)]
+    pub agent: bool,
     pub calibration: Option<Calibration>,
 }
 

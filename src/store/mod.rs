@@ -19,6 +19,8 @@ pub enum StoreError {
         row: String,
         why: String,
     },
+    #[error("{file} was written by a newer version of this program (schema {version})")]
+    Newer { file: String, version: i64 },
     #[error("{path}: {source}", path = .path.display())]
     File {
         path: PathBuf,

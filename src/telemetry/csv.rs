@@ -19,7 +19,7 @@ use std::{
 
 use super::{
     ImportedSeries,
-    resample::{Point, resample},
+    resample::{Point, resample, usual_spacing},
 };
 use crate::{
     metrics::Metric,
@@ -33,6 +33,8 @@ const MAX_STEPS: usize = 100_000_000;
 const MAX_SERIES: usize = 200_000;
 const MAX_ROW_BYTES: u64 = 64 * 1024;
 const MAX_NAME_BYTES: usize = 256;
+/// Bad rows that are told of one by one.
+const MAX_BAD_ROWS: usize = 1000;
 
 /// A ratio may be this much over 1 by rounding, and is then 1.
 const RATIO_TOLERANCE: f32 = 1.01;
@@ -42,7 +44,42 @@ const RATIO_TOLERANCE: f32 = 1.01;
 /// # Errors
 /// At the first thing that is wrong, with its line and column; nothing is taken then.
 pub fn read(reader: impl Read, name: &str) -> Result<Vec<ImportedSeries>, Problem> {
-    gather(reader)
+    read_with(reader, name, BadRows::Refuse).map(|read| read.series)
+}
+
+/// What becomes of rows that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRows {
+    /// The first one is an error.
+    Refuse,
+    /// They are left out and told of.
+    Skip,
+}
+
+/// A file, and how it was.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadCsv {
+    pub series: Vec<ImportedSeries>,
+    /// What each series was in the file, in the same order.
+    pub sources: Vec<SeriesSource>,
+    /// The first of the rows that were left out, by line and column.
+    pub bad_rows: Vec<String>,
+    pub bad_row_count: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesSource {
+    /// The usual distance of its samples.
+    pub spacing_seconds: u32,
+    pub samples: usize,
+}
+
+/// As [`read`], and with what was left out.
+///
+/// # Errors
+/// When the file as a whole is of no use, and at the first bad row where those are refused.
+pub fn read_with(reader: impl Read, name: &str, bad_rows: BadRows) -> Result<ReadCsv, Problem> {
+    gather(reader, bad_rows)
         .and_then(Gathered::into_series)
         .map_err(|error| {
             Problem::usage(
@@ -79,6 +116,8 @@ enum BadCsv {
     TooLarge { limit: String },
     #[error("it holds no values")]
     Empty,
+    #[error("no row of it can be read; the first: {first}")]
+    OnlyBad { first: String },
     #[error("it could not be read: {0}")]
     Unreadable(io::Error),
 }
@@ -93,7 +132,7 @@ impl BadCsv {
                 "Leave that series out or bring it closer together, and import again."
             }
             Self::TooLarge { .. } => "Split the file by VM and import the parts one after another.",
-            Self::Empty => {
+            Self::Empty | Self::OnlyBad { .. } => {
                 "Give it a header of vm,metric,at,value or vm,at and metrics, and a line for each sample."
             }
             Self::Unreadable(_) => "Check the file and import it again.",
@@ -193,6 +232,8 @@ struct Gathered {
     index: HashMap<String, [Option<usize>; Metric::COUNT]>,
     series: Vec<Samples>,
     values: usize,
+    bad_rows: Vec<String>,
+    bad_row_count: usize,
 }
 
 impl Gathered {
@@ -226,14 +267,21 @@ impl Gathered {
         Ok(())
     }
 
-    fn into_series(mut self) -> Result<Vec<ImportedSeries>, BadCsv> {
+    fn into_series(mut self) -> Result<ReadCsv, BadCsv> {
         if self.series.is_empty() {
-            return Err(BadCsv::Empty);
+            return Err(match self.bad_rows.into_iter().next() {
+                Some(first) => BadCsv::OnlyBad { first },
+                None => BadCsv::Empty,
+            });
         }
         self.series
             .sort_by(|left, right| (&left.vm, left.metric).cmp(&(&right.vm, right.metric)));
         let mut steps = 0;
-        let mut imported = Vec::with_capacity(self.series.len());
+        let mut read = ReadCsv {
+            bad_rows: self.bad_rows,
+            bad_row_count: self.bad_row_count,
+            ..ReadCsv::default()
+        };
         for mut samples in self.series {
             let series = resample(&mut samples.points).map_err(|why| BadCsv::Series {
                 vm: printable(&samples.vm),
@@ -245,13 +293,18 @@ impl Gathered {
             if steps > MAX_STEPS {
                 return Err(too_large(MAX_STEPS, "steps of 300 s"));
             }
-            imported.push(ImportedSeries {
+            // It is sorted now.
+            read.sources.push(SeriesSource {
+                spacing_seconds: usual_spacing(&samples.points),
+                samples: samples.points.len(),
+            });
+            read.series.push(ImportedSeries {
                 vm: samples.vm,
                 metric: samples.metric,
                 series,
             });
         }
-        Ok(imported)
+        Ok(read)
     }
 }
 
@@ -261,7 +314,7 @@ fn too_large(limit: usize, of: &str) -> BadCsv {
     }
 }
 
-fn gather(reader: impl Read) -> Result<Gathered, BadCsv> {
+fn gather(reader: impl Read, bad_rows: BadRows) -> Result<Gathered, BadCsv> {
     let row_bytes = Rc::new(Cell::new(0));
     let mut csv = ::csv::ReaderBuilder::new()
         .has_headers(false)
@@ -272,14 +325,32 @@ fn gather(reader: impl Read) -> Result<Gathered, BadCsv> {
     let mut record = ::csv::StringRecord::new();
     let mut header = None;
     let mut gathered = Gathered::default();
-    while csv.read_record(&mut record).map_err(unreadable)? {
+    loop {
+        let taken = match csv.read_record(&mut record) {
+            Ok(false) => return Ok(gathered),
+            Ok(true) => match &header {
+                None => {
+                    header = Some(Header::parse(&record)?);
+                    Ok(())
+                }
+                Some(header) => row(header, &record, &mut gathered),
+            },
+            Err(error) => Err(unreadable(error)),
+        };
         row_bytes.set(0);
-        match &header {
-            None => header = Some(Header::parse(&record)?),
-            Some(header) => row(header, &record, &mut gathered)?,
+        match taken {
+            // What is wrong with a row says nothing of the next one; a bad header or reader does.
+            Err(error @ (BadCsv::Field { .. } | BadCsv::Line { .. }))
+                if bad_rows == BadRows::Skip && header.is_some() =>
+            {
+                gathered.bad_row_count += 1;
+                if gathered.bad_rows.len() < MAX_BAD_ROWS {
+                    gathered.bad_rows.push(error.to_string());
+                }
+            }
+            taken => taken?,
         }
     }
-    Ok(gathered)
 }
 
 fn row(
@@ -562,6 +633,30 @@ mod tests {
         ] {
             assert_eq!(why(&text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn bad_rows_are_left_out_and_named_where_that_is_asked() {
+        let text =
+            "vm,metric,at,value\nweb,cpu,600,0.1\nweb,cpu,900,x\nweb,cpu\nweb,cpu,1200,0.3\n";
+        let read = read_with(text.as_bytes(), "history.csv", BadRows::Skip).unwrap();
+        assert_eq!(read.series.len(), 1);
+        assert_eq!(read.sources[0].samples, 2);
+        assert_eq!(read.sources[0].spacing_seconds, 600);
+        assert_eq!(
+            read.bad_rows,
+            [
+                "line 3, column 4 (value): `x` is not a number; leave it empty for a gap",
+                "line 4: 2 fields where the header has 4",
+            ]
+        );
+        let only_bad = "vm,metric,at,value\nweb,cpu,900,x\n";
+        let problem = read_with(only_bad.as_bytes(), "history.csv", BadRows::Skip).unwrap_err();
+        assert!(
+            problem.why.contains("line 3") || problem.why.contains("line 2"),
+            "{}",
+            problem.why
+        );
     }
 
     #[test]

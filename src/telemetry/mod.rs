@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::{Metric, Series};
 
 pub mod csv;
+pub mod prometheus;
 mod resample;
 pub mod traces;
 

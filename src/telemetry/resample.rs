@@ -79,7 +79,7 @@ pub fn resample(points: &mut [Point]) -> Result<Series, CannotResample> {
 }
 
 /// Median distance of neighbours in sorted samples; 0 of fewer than two.
-fn usual_spacing(points: &[Point]) -> u32 {
+pub fn usual_spacing(points: &[Point]) -> u32 {
     let mut distances: Vec<u32> = points
         .windows(2)
         .map(|pair| pair[1].0 - pair[0].0)

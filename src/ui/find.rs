@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eframe::egui::{
-    Context, CornerRadius, FontSelection, Frame, Key, Rect, Role, Sense, TextEdit, WidgetInfo,
-    pos2, vec2,
+    Context, CornerRadius, FontSelection, Frame, Key, Margin, Rect, Role, Sense, TextEdit,
+    WidgetInfo, pos2, vec2,
 };
 use egui_material_icons::icons;
 
@@ -140,6 +140,8 @@ impl Find {
                 .hint_text("Find a VM")
                 .font(FontSelection::FontId(theme::regular(16.0)))
                 .frame(Frame::NONE)
+                .margin(Margin::ZERO)
+                .align(eframe::egui::Align2::LEFT_CENTER)
                 .desired_width(head.width() - 140.0);
             let rect = Rect::from_min_max(
                 pos2(head.left() + 50.0, y - 12.0),

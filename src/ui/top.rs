@@ -205,6 +205,7 @@ impl Top<'_> {
         for (kind, name) in [
             (SourceKind::Hypervisor, "hosts"),
             (SourceKind::Balancer, "balancers"),
+            (SourceKind::History, "history"),
         ] {
             let all = self.now.sources.iter().filter(|source| source.kind == kind);
             let (mut total, mut well) = (0, 0);

@@ -62,13 +62,7 @@ fn knock(address: &str, port: u16, timeout: Duration) -> Result<String, String> 
 /// Passes on 2xx and 3xx, as HAProxy's own checks do.
 fn get(address: &str, port: u16, path: &str, timeout: Duration) -> Result<String, String> {
     let url = url(address, port, path)?;
-    let client = reqwest::blocking::Client::builder()
-        .timeout(timeout)
-        .connect_timeout(timeout)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-        .map_err(|error| error.to_string())?;
+    let client = http_client(timeout).map_err(|error| error.to_string())?;
     let response = client.get(url).send().map_err(|error| cause(&error))?;
     let status = response.status();
     let seen = format!("HTTP {}", status.as_u16());
@@ -83,6 +77,26 @@ fn get(address: &str, port: u16, path: &str, timeout: Duration) -> Result<String
     } else {
         Err(seen)
     }
+}
+
+/// An HTTP client with a deadline, and without redirects and proxies: what is asked for is what answers.
+///
+/// # Errors
+/// When there is no thread left for it, or the system's certificates cannot be read.
+pub fn http_client(timeout: Duration) -> reqwest::Result<reqwest::blocking::Client> {
+    choose_tls();
+    reqwest::blocking::Client::builder()
+        .timeout(timeout)
+        .connect_timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+}
+
+/// Says which cryptography reqwest uses; every client needs it chosen first, also one that never speaks TLS.
+pub fn choose_tls() {
+    // Chosen once for the process; that it is there already is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Builds the address part by part, so that no part can pass for another.
@@ -106,7 +120,7 @@ fn url(address: &str, port: u16, path: &str) -> Result<reqwest::Url, String> {
 }
 
 /// The innermost cause: reqwest's own text names only the address.
-fn cause(error: &reqwest::Error) -> String {
+pub fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }

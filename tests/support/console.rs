@@ -229,6 +229,14 @@ impl Agent {
         self.end().expect("the agent is killed");
     }
 
+    /// SIGTERM, as a service manager ends it.
+    pub fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "{status}: {}", self.log_tail());
+    }
+
     fn end(&mut self) -> io::Result<process::ExitStatus> {
         self.child.kill()?;
         self.child.wait()

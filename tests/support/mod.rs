@@ -169,6 +169,7 @@ pub fn get(url: &str) -> Answer {
         .build()
         .expect("a runtime starts");
     let asked = runtime.block_on(async {
+        shadowcast::validation::prober::choose_tls();
         let client = reqwest::Client::builder()
             .pool_max_idle_per_host(0)
             .build()?;

@@ -21,6 +21,7 @@ use crate::{
     support::{Lab, Verified, await_that, verified},
 };
 
+const LEASE: &str = "shadowcast-lease-";
 const BOOTS_WITHIN: Duration = Duration::from_mins(2);
 
 pub fn host(lab: &Lab, name: &str) -> Connect {
@@ -31,6 +32,28 @@ pub fn domain(lab: &Lab, host_name: &str, name: &str) -> Domain {
     host(lab, host_name)
         .lookup_domain_by_name(name)
         .expect("the host has this VM")
+}
+
+/// The hosts' leases, by the folder in which they lie.
+pub fn leases(lab: &Lab) -> Vec<PathBuf> {
+    let folders = ["primary", "secondary"].map(|host| lab.dir.join(host));
+    let pools = folders.iter().flat_map(|host| {
+        let entries = fs::read_dir(host).expect("a host's folder can be read");
+        entries.map(|entry| entry.expect("an entry").path())
+    });
+    pools
+        .filter(|pool| pool.is_dir())
+        // The daemons' own folders are closed to others.
+        .filter_map(|pool| fs::read_dir(pool).ok())
+        .flatten()
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| is_lease(path))
+        .collect()
+}
+
+pub fn is_lease(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().starts_with(LEASE)
 }
 
 /// Everything that is not the lab's own, by the place where it is.
@@ -62,6 +85,8 @@ pub fn ours(lab: &Lab) -> BTreeMap<String, BTreeSet<String>> {
                             .into_owned()
                     })
                     .filter(|file| !guests.contains(file.trim_end_matches(".qcow2")))
+                    // A console that runs holds the hosts that it may change.
+                    .filter(|file| !file.starts_with(LEASE))
                     .collect(),
             );
         }

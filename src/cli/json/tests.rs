@@ -257,6 +257,7 @@ fn fleet() -> Snapshot {
             uri: "qemu:///system".to_owned(),
             kind: SourceKind::Hypervisor,
             role: Role::Primary,
+            last_backfill: None,
             armed: false,
             last_ok: Some(AT),
             error: None,

@@ -40,6 +40,30 @@ impl Core {
             mapping @ Command::ServiceMap { .. } => self.map_service(at, mapping, out),
             Command::ServiceRemove { name } => self.remove_service(at, &name, out),
             Command::HistoryImport { rows } => return self.import(to, rows, out),
+            Command::HistoryBackfill {
+                source,
+                since_seconds,
+                vms,
+                metrics,
+                query,
+            } => {
+                let query = query.as_deref();
+                return self.backfill(to, &source, since_seconds, &vms, &metrics, query, out);
+            }
+            Command::HistoryStats => {
+                out.push(Effect::Fetch {
+                    to,
+                    fetch: Fetch::Stats,
+                });
+                return;
+            }
+            Command::HistoryVerify => {
+                out.push(Effect::Fetch {
+                    to,
+                    fetch: Fetch::Verify,
+                });
+                return;
+            }
             Command::ShadowPropose {
                 vm,
                 pool,
@@ -99,6 +123,7 @@ impl Core {
                 metric,
                 from,
                 to: until,
+                step_seconds,
             } => {
                 if self.vms.contains_key(&vm) {
                     let fetch = Fetch::History {
@@ -106,6 +131,7 @@ impl Core {
                         metric,
                         from,
                         to: until,
+                        step_seconds,
                     };
                     out.push(Effect::Fetch { to, fetch });
                     return;
@@ -150,7 +176,7 @@ impl Core {
         }
         let heard = self.sources.values().all(|source| {
             source.heard
-                && (source.sampled >= 2 || source.error.is_some() || source.config.is_balancer())
+                && (source.sampled >= 2 || source.error.is_some() || !source.config.is_hypervisor())
         });
         let forecast = self.vms.is_empty() || self.forecast.rounds > 0;
         if heard && forecast {

@@ -26,6 +26,7 @@ use crate::{
     replication::{IncrementSpec, Manifest, Progress, cycle::Shipped},
     reservation::Ledger,
     shadow::{Proposal, ShareSpec, Step},
+    telemetry::prometheus::{PrometheusError, backfill::Wanted},
     traffic::{DirectorError, ServerSpec, TrafficReading},
     units::{
         EngineId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName, Timestamp,
@@ -35,6 +36,7 @@ use crate::{
 
 mod commands;
 mod decisions;
+mod history;
 mod judge;
 mod operations;
 mod proposals;
@@ -88,6 +90,16 @@ pub enum Input {
     },
     HistoryChanged {
         vms: Vec<VmId>,
+    },
+    /// A back-fill from this source has ended well.
+    Backfilled {
+        source: SourceName,
+    },
+    /// A server that only keeps history was looked at.
+    LookedAt {
+        source: SourceName,
+        error: Option<String>,
+        millis: u64,
     },
     Progress {
         effect: EffectId,
@@ -225,6 +237,7 @@ pub enum Action {
     /// Take or keep the right to change a host.
     Lease {
         source: SourceName,
+        uri: String,
     },
     /// Give it back.
     ReleaseLease {
@@ -252,7 +265,18 @@ pub enum Fetch {
         metric: Metric,
         from: Timestamp,
         to: Timestamp,
+        step_seconds: Option<u32>,
     },
+    Backfill {
+        source: SourceName,
+        uri: String,
+        wanted: Wanted,
+        /// Empty: all.
+        only: Vec<VmId>,
+        vms: Vec<(VmId, String)>,
+    },
+    Stats,
+    Verify,
     Import {
         known: Vec<(VmId, ImportedSeries)>,
         unknown: Vec<String>,
@@ -469,6 +493,12 @@ impl Core {
                 self.traffic(at, &source, result, millis, &mut out);
             }
             Input::Outlooks { batch, pending } => self.outlooks(at, batch, pending, &mut out),
+            Input::Backfilled { source } => self.backfilled(at, &source, &mut out),
+            Input::LookedAt {
+                source,
+                error,
+                millis,
+            } => self.looked_at(at, &source, error, millis, &mut out),
             Input::HistoryChanged { vms } => self.history_changed(at, &vms, &mut out),
             Input::Progress { effect, progress } => {
                 if self.pending.contains_key(&effect) {
@@ -661,6 +691,23 @@ impl From<PlatformError> for Failure {
     }
 }
 
+impl From<PrometheusError> for Failure {
+    fn from(error: PrometheusError) -> Self {
+        let kind = match &error {
+            PrometheusError::Unreachable(_) => ErrorKind::Lost,
+            PrometheusError::Garbled(_) => ErrorKind::Transient,
+            PrometheusError::BadAddress(_)
+            | PrometheusError::Refused(_)
+            | PrometheusError::TooLarge(_) => ErrorKind::Refused,
+        };
+        Self {
+            kind,
+            why: error.to_string(),
+            checkpoint_lost: false,
+        }
+    }
+}
+
 impl From<DirectorError> for Failure {
     fn from(error: DirectorError) -> Self {
         let kind = match &error {
@@ -693,4 +740,6 @@ fn unexpected_outcome(what: &str) -> Problem {
 pub enum SourceRole {
     Hypervisor(Role),
     Balancer,
+    /// Keeps samples; is only ever read.
+    History,
 }

@@ -17,6 +17,9 @@ const KEEP_LEASE_SECONDS: i64 = 15;
 const NOT_ARMED: &str = "The source was not armed.";
 const NOT_DISARMED: &str = "The source was not disarmed.";
 
+/// What the address of a server that only keeps history begins with.
+const PROMETHEUS: &str = "prometheus+";
+
 /// A source as it was added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceConfig {
@@ -25,6 +28,9 @@ pub struct SourceConfig {
     pub kind: SourceRole,
     /// Acting is switched on.
     pub armed: bool,
+    /// When a back-fill from it ended last.
+    #[serde(default)]
+    pub last_backfill: Option<Timestamp>,
 }
 
 /// A source and how it does.
@@ -67,10 +73,18 @@ impl SourceConfig {
         self.kind == SourceRole::Balancer
     }
 
+    pub fn is_history(&self) -> bool {
+        self.kind == SourceRole::History
+    }
+
+    pub fn is_hypervisor(&self) -> bool {
+        matches!(self.kind, SourceRole::Hypervisor(_))
+    }
+
     pub fn role(&self) -> Role {
         match self.kind {
             SourceRole::Hypervisor(role) => role,
-            SourceRole::Balancer => Role::Both,
+            SourceRole::Balancer | SourceRole::History => Role::Both,
         }
     }
 }
@@ -88,6 +102,8 @@ impl Core {
         let uri = uri.trim().to_owned();
         let kind = if uri.starts_with("haproxy+") {
             SourceRole::Balancer
+        } else if uri.starts_with(PROMETHEUS) {
+            SourceRole::History
         } else {
             SourceRole::Hypervisor(role)
         };
@@ -104,6 +120,7 @@ impl Core {
             uri: uri.clone(),
             kind,
             armed: false,
+            last_backfill: None,
         };
         let action = Action::Examine {
             name: config.name.clone(),
@@ -159,6 +176,7 @@ impl Core {
             .collect();
         let base = match host.trim_matches('-') {
             "" if uri.starts_with("haproxy") => "balancer",
+            "" if uri.starts_with(PROMETHEUS) => "prometheus",
             "" => "local",
             host => host,
         };
@@ -228,9 +246,15 @@ impl Core {
             return;
         };
         let source_name = name.clone();
+        if source.config.is_history() {
+            let reply = Self::never_armed(what, name);
+            out.push(Effect::Reply { to, reply });
+            return;
+        }
         if armed && !source.config.is_balancer() {
             let action = Action::Lease {
                 source: source_name.clone(),
+                uri: source.config.uri.clone(),
             };
             let pending = Pending::Arm {
                 to,
@@ -262,13 +286,13 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let reply = match result {
-            Ok(_) => self.set_armed(at, name, true, out),
             Err(failure) if failure.kind == ErrorKind::Refused => Err(Problem::refused(
                 NOT_ARMED,
                 failure.why,
                 "Work at that console, or close it and arm here.",
             )),
-            Err(failure) => Err(unusable(NOT_ARMED, &failure)),
+            // A host that does not answer is asked for its lease before its first change.
+            Ok(_) | Err(_) => self.set_armed(at, name, true, out),
         };
         out.push(Effect::Reply { to, reply });
     }
@@ -319,11 +343,13 @@ impl Core {
             .map(|source| source.config.name.clone())
             .collect();
         for source in due {
-            if let Some(known) = self.sources.get_mut(&source) {
-                known.lease_asked = Some(at);
-            }
+            let Some(known) = self.sources.get_mut(&source) else {
+                continue;
+            };
+            known.lease_asked = Some(at);
             let action = Action::Lease {
                 source: source.clone(),
+                uri: known.config.uri.clone(),
             };
             self.perform(Pending::Lease { source }, action, out);
         }
@@ -468,7 +494,7 @@ pub(super) fn unusable(what: &str, failure: &Failure) -> Problem {
     let (kind, next) = match failure.kind {
         ErrorKind::Lost | ErrorKind::Transient => (
             ProblemKind::Unreachable,
-            "Check that the host runs, that its libvirt daemon or balancer listens, and that the address is right.",
+            "Check that the host runs, that its libvirt daemon, balancer or Prometheus listens, and that the address is right.",
         ),
         ErrorKind::Refused | ErrorKind::Unsupported => (
             ProblemKind::Usage,

@@ -123,9 +123,11 @@ impl Core {
                     kind: match source.config.kind {
                         SourceRole::Hypervisor(_) => SourceKind::Hypervisor,
                         SourceRole::Balancer => SourceKind::Balancer,
+                        SourceRole::History => SourceKind::History,
                     },
                     role: source.config.role(),
                     armed: source.config.armed,
+                    last_backfill: source.config.last_backfill,
                     last_ok: source.last_ok,
                     error: source.error.clone(),
                     held_elsewhere: source.held_elsewhere.clone(),
@@ -416,10 +418,12 @@ impl Core {
             if let Some(error) = &source.error {
                 let name = &source.config.name;
                 let vms = self.vms.keys().filter(|id| id.source() == *name).count();
-                let effect = if source.config.is_balancer() {
-                    "shares are not guarded".to_owned()
-                } else {
-                    format!("forecasts for {vms} VMs use older data")
+                let effect = match source.config.kind {
+                    SourceRole::Balancer => "shares are not guarded".to_owned(),
+                    SourceRole::Hypervisor(_) => {
+                        format!("forecasts for {vms} VMs use older data")
+                    }
+                    SourceRole::History => "no history is brought from there".to_owned(),
                 };
                 alarms.push(Alarm {
                     text: format!("{name}: {error}"),

@@ -252,7 +252,6 @@ fn commands(ui: &mut Ui, plan: &Plan) {
                 TextFormat::simple(theme::mono(12.0), tokens.text),
             );
             job.wrap.max_width = wide;
-            job.wrap.break_anywhere = true;
             ui.painter().layout_job(job)
         })
         .collect();

@@ -22,13 +22,13 @@ use crate::{
 /// What the chart's figures are a part of.
 pub(super) fn basis(view: &VmView, metric: Metric) -> String {
     match metric {
-        Metric::Cpu => format!("CPU use, % of {} vCPU", view.vm.vcpus),
+        Metric::Cpu => format!("CPU, % of {} vCPU", view.vm.vcpus),
         Metric::Memory => format!(
-            "Memory in use, % of {}",
+            "Memory, % of {}",
             format::binary_bytes(view.vm.memory_bytes)
         ),
-        Metric::Disk => "Disk, reads and writes".to_owned(),
-        Metric::Net => "Network, received and sent".to_owned(),
+        Metric::Disk => "Disk, read and written".to_owned(),
+        Metric::Net => "Network, both ways".to_owned(),
         other => format::metric(other).to_owned(),
     }
 }

@@ -270,12 +270,14 @@ fn nothing(now: &Snapshot, pass: &Pass<'_>, tab: Tab) -> (String, String) {
             "Approved, rejected and finished work stays here.".to_owned(),
         ),
         Tab::Decide => {
-            let more = if now.forecasts_pending > 0 && pass.facts.crossing.is_empty() {
-                format!(
-                    "{} forecasts are still being made.",
+            if now.forecasts_pending > 0 && pass.facts.crossing.is_empty() {
+                let more = format!(
+                    "{} forecasts are still being made. Until they are, this list is not complete.",
                     crate::ui::format::count(now.forecasts_pending as usize)
-                )
-            } else if let Some(next) = pass.facts.crossing.first() {
+                );
+                return ("Looking ahead.".to_owned(), more);
+            }
+            let more = if let Some(next) = pass.facts.crossing.first() {
                 let view = &now.vms[*next as usize];
                 let at = view
                     .first_crossing()

@@ -161,6 +161,11 @@ pub fn ui(ui: &mut Ui, rect: Rect, view: &mut NowView, pass: &Pass<'_>) {
         });
     let Some(chosen) = chosen else { return };
     let by_hand = moved || pressed_any;
+    // While forecasts still come in, more urgent ones may follow: the first stays whatever is first.
+    let settled = pass.now.forecasts_pending == 0 || view.selected != Selected::First;
+    if !settled && !by_hand {
+        return;
+    }
     if chosen == view.selected || by_hand || !view.awaited {
         if chosen != view.selected {
             view.metric = None;

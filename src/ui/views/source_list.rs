@@ -84,6 +84,7 @@ fn row(ui: &mut Ui, view: &mut SourcesView, source: &SourceView, pass: &mut Pass
     );
     let what = match (&source.kind, source.role) {
         (SourceKind::Balancer, _) => "balancer".to_owned(),
+        (SourceKind::History, _) => "keeps history".to_owned(),
         (SourceKind::Hypervisor, Role::Primary) => "hosts VMs".to_owned(),
         (SourceKind::Hypervisor, Role::Secondary) => "takes shadows".to_owned(),
         (SourceKind::Hypervisor, Role::Both) => "hosts VMs, takes shadows".to_owned(),
@@ -160,6 +161,12 @@ fn answer(source: &SourceView, pass: &Pass<'_>, tokens: &Tokens) -> (String, Col
     );
     if source.kind == SourceKind::Hypervisor {
         words += &format!(", {}", format::plural(source.vms as usize, "VM", "VMs"));
+    }
+    if source.kind == SourceKind::History {
+        words += &match source.last_backfill {
+            Some(at) => format!(", last back-fill {} ago", pass.clock.ago(at)),
+            None => ", nothing brought yet".to_owned(),
+        };
     }
     if !source.hung.is_empty() {
         words += &format!(

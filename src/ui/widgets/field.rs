@@ -34,6 +34,7 @@ pub fn text_field(
         .text_color(tokens.hi)
         .frame(Frame::NONE)
         .margin(Margin::ZERO)
+        .align(eframe::egui::Align2::LEFT_CENTER)
         .desired_width(rect.width() - 24.0);
     let inside = Rect::from_center_size(rect.center(), vec2(rect.width() - 24.0, 20.0));
     ui.place(inside, edit).accessible_name(name)

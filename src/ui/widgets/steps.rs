@@ -68,7 +68,7 @@ fn line(ui: &mut Ui, x: f32, right: f32, y: f32, what: &str, remark: &str, ink: 
     let tokens = theme::of(ui);
     let what = text::fit(ui, x, y, right - x, what, theme::medium(13.0), ink);
     let from = what.rect.right() + 12.0;
-    if !remark.is_empty() && right - from > 40.0 {
+    if !remark.is_empty() && right - from > 96.0 {
         text::fit(
             ui,
             from,

@@ -103,6 +103,7 @@ fn sources(vms: u32) -> Vec<SourceView> {
             kind,
             role,
             armed,
+            last_backfill: None,
             last_ok: Some(NOW.plus_secs(-ago)),
             error: error.map(str::to_owned),
             held_elsewhere: None,

@@ -63,10 +63,10 @@ impl Chart<'_> {
             theme::medium(11.5),
             tokens.cast,
         );
+        let crossing = self.crossing_callout(painter, scale, tokens);
         if let Some(change) = self.if_approved {
-            self.approved_callout(painter, scale, change, tokens);
+            self.approved_callout(painter, scale, change, crossing, tokens);
         }
-        self.crossing_callout(painter, scale, tokens);
     }
 
     fn approved_callout(
@@ -74,6 +74,7 @@ impl Chart<'_> {
         painter: &eframe::egui::Painter,
         scale: &Scale,
         change: IfApproved,
+        taken: Option<Rect>,
         tokens: &Tokens,
     ) {
         // The height before the change has taken effect is not its merit.
@@ -103,21 +104,25 @@ impl Chart<'_> {
             .filter(|other| other.at >= change.until)
             .map(|other| scale.y(Self::changed(other, change)))
             .fold(scale.y(value), f32::max);
-        let y = (lowest + 6.0).min(scale.rect.bottom() - galley.size().y - 2.0);
-        painter.galley(
-            text::snap(pos2(x - galley.size().x / 2.0, y)),
-            galley,
-            tokens.ok,
-        );
+        let size = galley.size();
+        let mut place = Rect::from_min_size(pos2(x - size.x / 2.0, lowest + 6.0), size);
+        if let Some(taken) = taken.filter(|taken| taken.expand(3.0).intersects(place)) {
+            place = place.translate(vec2(0.0, taken.bottom() + 4.0 - place.top()));
+        }
+        let over = (place.bottom() + 2.0 - scale.rect.bottom()).max(0.0);
+        painter.galley(text::snap(place.min - vec2(0.0, over)), galley, tokens.ok);
     }
 
-    fn crossing_callout(&self, painter: &eframe::egui::Painter, scale: &Scale, tokens: &Tokens) {
-        let (Some(limit), Ok(forecast)) = (self.detail.limit, &self.detail.forecast) else {
-            return;
-        };
-        let Some(crosses) = forecast.crosses_at.filter(|at| *at <= self.to) else {
-            return;
-        };
+    /// Returns the place that its words take.
+    fn crossing_callout(
+        &self,
+        painter: &eframe::egui::Painter,
+        scale: &Scale,
+        tokens: &Tokens,
+    ) -> Option<Rect> {
+        let limit = self.detail.limit?;
+        let forecast = self.detail.forecast.as_ref().ok()?;
+        let crosses = forecast.crosses_at.filter(|at| *at <= self.to)?;
         let at = scale.at(crosses.max(self.clock.now), limit);
         let words = format!("crosses at {}", self.clock.near(crosses));
         let near_right = at.x + 150.0 > scale.rect.right();
@@ -127,7 +132,7 @@ impl Chart<'_> {
             pos2(at.x + 20.0, at.y + 16.0)
         };
         painter.line_segment([at, corner], Stroke::new(1.2, tokens.critical));
-        boxed(
+        let place = boxed(
             painter,
             scale.rect,
             if near_right {
@@ -144,6 +149,7 @@ impl Chart<'_> {
             ),
         );
         painter.circle(at, 5.0, tokens.critical, Stroke::new(1.0, tokens.card));
+        Some(place)
     }
 
     /// What stands under the pointer: the moment, and its value.
@@ -217,7 +223,7 @@ fn boxed(
     at: Pos2,
     words: &str,
     (ink, fill, edge): (Color32, Color32, Color32),
-) {
+) -> Rect {
     let galley = painter.layout_no_wrap(words.to_owned(), theme::medium(12.0), ink);
     let mut rect = anchor.anchor_size(at, galley.size() + vec2(14.0, 8.0));
     let shift = (bounds.left() - rect.left()).max(0.0) - (rect.right() - bounds.right()).max(0.0);
@@ -230,4 +236,5 @@ fn boxed(
         StrokeKind::Inside,
     );
     painter.galley(text::snap(rect.center() - galley.size() / 2.0), galley, ink);
+    rect
 }

@@ -24,7 +24,7 @@ use crate::{
         Claim, Control,
         simulated::{Clock as _, Fleet, FleetSpec, VirtualClock},
     },
-    metrics::{Metric, rates::RateTracker},
+    metrics::{Metric, Sample, rates::RateTracker},
     policy::Settings,
     shadow::{Proposal, ProposalState},
     store::{
@@ -33,6 +33,8 @@ use crate::{
     },
     units::{EngineId, SourceName, Timestamp},
 };
+
+pub mod trial;
 
 const TICK_MILLIS: u64 = 1000;
 const HISTORY_SECONDS: i64 = 14 * 86_400;
@@ -75,6 +77,9 @@ pub struct Life<'a> {
     death: Death,
     /// Effects that left a trace so far.
     pub effects: u32,
+    /// Readings that the platforms gave, and samples with a value that came of them.
+    pub samples_in: u64,
+    pub samples_out: u64,
     next_inventory: Timestamp,
     next_sample: Timestamp,
 }
@@ -140,6 +145,8 @@ impl Simulation {
             next_reply: 0,
             death,
             effects: 0,
+            samples_in: 0,
+            samples_out: 0,
             next_inventory: now,
             next_sample: now,
         })
@@ -151,6 +158,7 @@ impl Simulation {
             name,
             kind,
             armed: true,
+            last_backfill: None,
         };
         let mut sources: Vec<SourceConfig> = self
             .fleet
@@ -268,7 +276,11 @@ impl Life<'_> {
                     .trackers
                     .entry(source.clone())
                     .or_insert_with(|| RateTracker::new(sampling.interval_seconds));
-                let result = platform.sample().map(|readings| Sampled {
+                let read = platform.sample();
+                self.samples_in += read
+                    .as_ref()
+                    .map_or(0, |readings| readings.readings.len() as u64);
+                let result = read.map(|readings| Sampled {
                     samples: readings
                         .readings
                         .into_iter()
@@ -276,6 +288,10 @@ impl Life<'_> {
                         .collect(),
                     hung: readings.hung,
                 });
+                if let Ok(sampled) = &result {
+                    let measured = |sample: &&Sample| sample.values.iter().any(Option::is_some);
+                    self.samples_out += sampled.samples.iter().filter(measured).count() as u64;
+                }
                 self.inbox.push_back(Input::Samples {
                     source,
                     result,

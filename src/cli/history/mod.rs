@@ -1,8 +1,13 @@
-//! `history VM`: stored samples. `history import FILE`: history from elsewhere.
+//! `history VM`: stored samples. `history import|backfill|export|stats|verify`: bringing, giving and keeping them.
 
 use std::{fs::File, io, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+
+mod backfill;
+mod export;
+mod keeping;
+mod preview;
 
 use super::{
     context::{Context, unexpected},
@@ -23,7 +28,7 @@ use crate::{
     units::VmId,
 };
 
-/// Show the stored samples of a VM, or bring history from a file
+/// Show the stored samples of a VM; bring history, give it away, look after it
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct History {
@@ -36,12 +41,20 @@ pub struct History {
 #[derive(Subcommand)]
 enum Verb {
     Import(Import),
+    Backfill(backfill::Backfill),
+    Export(export::Export),
+    Stats(keeping::Stats),
+    Verify(keeping::Verify),
 }
 
 impl History {
     pub fn run(&self, context: &Context) -> Result<(), Problem> {
         match &self.verb {
             Some(Verb::Import(verb)) => verb.run(context),
+            Some(Verb::Backfill(verb)) => verb.run(context),
+            Some(Verb::Export(verb)) => verb.run(context),
+            Some(Verb::Stats(verb)) => verb.run(context),
+            Some(Verb::Verify(verb)) => verb.run(context),
             None => self.shown.run(context),
         }
     }
@@ -81,6 +94,7 @@ impl Shown {
             metric: self.metric,
             from: self.since.before(now.at),
             to: now.at,
+            step_seconds: None,
         })? {
             Answer::History { series } => series,
             other => return Err(unexpected(&other)),
@@ -92,7 +106,7 @@ impl Shown {
         };
         match format {
             Some(Format::Json) => output::json(&HistoryJson::of(view, self.metric, &series)),
-            Some(Format::Csv) => output::write(&csv_of(&view.vm.id, self.metric, &series)?),
+            Some(Format::Csv) => output::write(&csv_of(&view.vm.id, self.metric, &series, true)?),
             None => show(view, self.metric, &series),
         }
     }
@@ -100,20 +114,39 @@ impl Shown {
 
 /// Bring history from CSV: vm,metric,at,value, or vm,at and a column for each metric
 ///
-/// Times are RFC 3339 or unix seconds, ratios 0 to 1. A file with an error is not taken at all.
+/// Times are RFC 3339 or unix seconds, ratios 0 to 1, at any spacing of up to an hour. A file with a bad row is not
+/// taken at all, unless --skip-bad leaves such rows out.
 #[derive(Args)]
 struct Import {
     /// The file, or - for stdin
     file: PathBuf,
+    /// Say what would be taken, and take nothing
+    #[arg(long)]
+    preview: bool,
+    /// Leave out rows that cannot be read, and list them
+    #[arg(long)]
+    skip_bad: bool,
+    #[arg(long)]
+    json: bool,
 }
 
 impl Import {
     /// The file is read before an engine starts: what is wrong with it is told at once.
     fn run(&self, context: &Context) -> Result<(), Problem> {
-        let rows = if self.file.as_os_str() == "-" {
-            csv::read(io::stdin().lock(), "stdin")?
+        let name = if self.file.as_os_str() == "-" {
+            "stdin".to_owned()
         } else {
-            let name = self.file.display().to_string();
+            self.file.display().to_string()
+        };
+        // A preview tells of every bad row, not only of the first.
+        let bad_rows = if self.preview || self.skip_bad {
+            csv::BadRows::Skip
+        } else {
+            csv::BadRows::Refuse
+        };
+        let read = if self.file.as_os_str() == "-" {
+            csv::read_with(io::stdin().lock(), &name, bad_rows)?
+        } else {
             let file = File::open(&self.file).map_err(|error| {
                 Problem::usage(
                     format!("The history in {name} was not imported; nothing was taken."),
@@ -121,23 +154,21 @@ impl Import {
                     "Name a file that exists and can be read, or - for stdin.",
                 )
             })?;
-            csv::read(file, &name)?
+            csv::read_with(file, &name, bad_rows)?
         };
-        let (session, _) = context.settled()?;
-        let taken = import(&session.handle, rows)?;
-        output::line(&format!(
-            "Imported {} samples in {} series.",
-            taken.samples, taken.series
-        ))?;
-        for vm in &taken.unknown_vms {
-            output::note(format!("! No VM is called {vm}; its rows were left out."));
+        let (session, now) = context.settled()?;
+        let report = preview::Report::of(&read, &now);
+        if self.preview {
+            report.show(self.json, "would be taken")?;
+            return report.verdict(self.skip_bad);
         }
-        if taken.series == 0 {
-            return Err(Problem::failed(
-                "No history was imported.",
-                "None of the VMs in the file is known.",
-                "Use names or ids as `shadowcast vms` lists them.",
-            ));
+        let taken = import(&session.handle, read.series)?;
+        report.show(self.json, "taken")?;
+        if !self.json {
+            output::line(&format!(
+                "Imported {} samples in {} series.",
+                taken.samples, taken.series
+            ))?;
         }
         Ok(())
     }
@@ -183,13 +214,15 @@ fn show(view: &VmView, metric: Metric, series: &Series) -> Result<(), Problem> {
 }
 
 /// The form that `history import` reads. A gap has no row.
-fn csv_of(vm: &VmId, metric: Metric, series: &Series) -> Result<String, Problem> {
+fn csv_of(vm: &VmId, metric: Metric, series: &Series, header: bool) -> Result<String, Problem> {
     let not_written =
         |why: String| Problem::failed("The history was not written.", why, "Ask for it as JSON.");
     let mut writer = ::csv::Writer::from_writer(Vec::new());
-    writer
-        .write_record(["vm", "metric", "at", "value"])
-        .map_err(|error| not_written(error.to_string()))?;
+    if header {
+        writer
+            .write_record(["vm", "metric", "at", "value"])
+            .map_err(|error| not_written(error.to_string()))?;
+    }
     for (index, value) in series.values.iter().enumerate() {
         if value.is_finite() {
             writer
