@@ -5,7 +5,8 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, OnceLock},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -19,12 +20,12 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
-    forecast::{self, Model},
+    forecast::{self, Model, Predicted},
     hypervisor::{
         Claim, Control,
         simulated::{Clock as _, Fleet, FleetSpec, VirtualClock},
     },
-    metrics::{Metric, Sample, rates::RateTracker},
+    metrics::{Metric, Sample, Series, rates::RateTracker},
     policy::Settings,
     shadow::{Proposal, ProposalState},
     store::{
@@ -41,6 +42,32 @@ const HISTORY_SECONDS: i64 = 14 * 86_400;
 const STEP_SECONDS: u32 = 300;
 /// Inputs after which a simulation that has not come to rest never will.
 const MAX_INPUTS: u32 = 200_000;
+
+/// Start, steps ahead and a hash of the values.
+type Asked = (Timestamp, usize, u64);
+
+/// Worlds of one seed ask for the same forecasts after every death; what was forecast once is remembered.
+static FORECASTS: Mutex<BTreeMap<Asked, Option<Predicted>>> = Mutex::new(BTreeMap::new());
+const MOST_REMEMBERED: usize = 4096;
+
+fn remembered(series: &Series, steps: usize) -> Option<Predicted> {
+    let mut hasher = DefaultHasher::new();
+    for value in &series.values {
+        value.to_bits().hash(&mut hasher);
+    }
+    let asked = (series.start, steps, hasher.finish());
+    let forecasts = || FORECASTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = forecasts().get(&asked) {
+        return known.clone();
+    }
+    let predicted = Model::LIVE.forecaster().predict(series, steps).ok();
+    let mut known = forecasts();
+    if known.len() >= MOST_REMEMBERED {
+        known.clear();
+    }
+    known.insert(asked, predicted.clone());
+    predicted
+}
 
 /// Where an engine dies: at its n-th effect of those that leave a trace, before or after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -416,7 +443,7 @@ impl Life<'_> {
             let history = platform.history(&job.vm, metric, from, now, STEP_SECONDS);
             let Ok(Some(series)) = history else { continue };
             found.coverage = series.coverage();
-            if let Ok(predicted) = Model::LIVE.forecaster().predict(&series, steps) {
+            if let Some(predicted) = remembered(&series, steps) {
                 let vm = job.vm.clone();
                 let made = forecast::assemble(vm, metric, limit, now, STEP_SECONDS, predicted);
                 found.outlooks.push(forecast::outlook(&made));
