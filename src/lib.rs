@@ -13,6 +13,8 @@ pub mod metrics;
 
 pub mod forecast;
 
+pub mod calendar;
+
 pub mod health;
 
 pub mod reservation;

@@ -69,6 +69,10 @@ text_id!(
     ServiceName
 );
 text_id!(
+    /// One entry of the calendar: `e-` and eight hexadecimal digits.
+    EventId
+);
+text_id!(
     /// SHA-256 of a plan in hexadecimal: what an operator signs.
     Digest
 );

@@ -170,6 +170,8 @@ pub fn unexpected(answer: &Answer) -> Problem {
     let kind = match answer {
         Answer::Done { .. } => "a sentence",
         Answer::Started { .. } => "an operation",
+        Answer::Event { .. } => "an event",
+        Answer::EventReport { .. } => "what an event did",
         Answer::Examined { .. } => "an examination",
         Answer::Imported { .. } => "an import",
         Answer::Backfilled { .. } => "a back-fill",

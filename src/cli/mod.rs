@@ -17,6 +17,7 @@ mod backtest;
 mod completions;
 mod context;
 mod decide;
+mod events;
 mod follow;
 mod forecast;
 mod freeze;
@@ -75,6 +76,8 @@ enum Verb {
     #[command(subcommand)]
     Service(service::Service),
     History(history::History),
+    #[command(subcommand)]
+    Events(events::Events),
     Forecast(forecast::Forecast),
     Health(health::Health),
     Backtest(backtest::Backtest),
@@ -142,6 +145,7 @@ impl Verb {
             Self::Services(verb) => verb.run(context),
             Self::Service(verb) => verb.run(context),
             Self::History(verb) => verb.run(context),
+            Self::Events(verb) => verb.run(context),
             Self::Forecast(verb) => verb.run(context),
             Self::Health(verb) => verb.run(context),
             Self::Backtest(verb) => verb.run(),

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::VmDetail;
+use super::snapshot::{EventReport, VmDetail};
 use crate::{
+    calendar::Event,
     hypervisor::Examination,
     inventory::{Role, ServiceKind},
     metrics::{Metric, Series},
@@ -13,7 +14,8 @@ use crate::{
     problem::Problem,
     shadow::Proposal,
     units::{
-        Digest, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName, Timestamp, VmId,
+        Digest, EventId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName,
+        Timestamp, VmId,
     },
 };
 pub use crate::{
@@ -69,6 +71,18 @@ pub enum Command {
         /// None: those that there are usual queries for.
         metrics: Vec<Metric>,
         query: Option<String>,
+    },
+
+    /// Adds an entry to the calendar, or changes the one of its id; without an id it is a new one.
+    EventPut {
+        event: Box<Event>,
+    },
+    /// The same for many; all or none.
+    EventsImport {
+        events: Vec<Event>,
+    },
+    EventRemove {
+        event: EventId,
     },
 
     /// Makes a proposal by hand; `Answer::Proposal` carries the plan and its digest.
@@ -130,6 +144,10 @@ pub enum Command {
     },
 
     // Facts.
+    /// What an event did to those whom it affects, and is expected to do.
+    EventReport {
+        event: EventId,
+    },
     VmDetail {
         vm: VmId,
         metric: Metric,
@@ -168,6 +186,13 @@ pub enum Answer {
     },
     Started {
         operation: OperationId,
+    },
+    /// The event as it is kept.
+    Event {
+        event: Box<Event>,
+    },
+    EventReport {
+        report: Arc<EventReport>,
     },
     Examined {
         examination: Examination,

@@ -10,19 +10,25 @@ use tokio::sync::{mpsc::Sender, oneshot};
 use super::{
     command::{Answer, Reply},
     core::{FleetOutlook, ForecastJob, Input},
-    snapshot::VmDetail,
+    snapshot::{EventMark, EventReport, VmDetail, VmUplift},
 };
 use crate::{
+    calendar::{
+        Affecting,
+        uplift::{self, Learned},
+    },
     forecast::{self, Forecast, Model, NotReady},
     hypervisor::{Hypervisor, simulated::Clock},
     metrics::{Metric, Series},
     problem::Problem,
     store::metrics::{Keeping, Metrics, STEP_SECONDS},
-    units::{Timestamp, VmId},
+    units::{EventId, Timestamp, VmId},
 };
 
 /// What a forecast looks back on.
 const HISTORY_SECONDS: i64 = 14 * 86_400;
+/// What is learned of events looks back on.
+const LEARN_SECONDS: i64 = 56 * 86_400;
 /// Outlooks that are sent at once.
 const BATCH: usize = 250;
 /// Points of a chart, at most.
@@ -42,7 +48,13 @@ pub enum Question {
         past_seconds: u32,
         horizon_seconds: u32,
         version: u64,
+        events: Vec<Affecting>,
         own: OwnHistory,
+        reply: oneshot::Sender<Reply>,
+    },
+    EventReport {
+        event: EventId,
+        vms: Vec<(VmId, String, Vec<Affecting>, OwnHistory)>,
         reply: oneshot::Sender<Reply>,
     },
     History {
@@ -136,6 +148,7 @@ impl Desk {
                 past_seconds,
                 horizon_seconds,
                 version,
+                events,
                 own,
                 reply,
             } => {
@@ -147,12 +160,22 @@ impl Desk {
                         past_seconds,
                         horizon_seconds,
                         version,
+                        &events,
                         &own,
                     )
                     .map(|detail| Answer::VmDetail {
                         detail: Arc::new(detail),
                     });
                 (reply, detail)
+            }
+            Question::EventReport { event, vms, reply } => {
+                let report = self.event_report(event, vms);
+                (
+                    reply,
+                    report.map(|report| Answer::EventReport {
+                        report: Arc::new(report),
+                    }),
+                )
             }
             Question::History {
                 vm,
@@ -201,22 +224,17 @@ impl Desk {
         })
     }
 
-    /// Two weeks at the forecast's step, from the first value on; the step that is not over counts as far as it is.
+    /// As much as is learned from at the forecast's step, from the first value on; the step that is not over counts as far as it is.
     fn training(
         &mut self,
         vm: &VmId,
         metric: Metric,
         now: Timestamp,
+        seconds: i64,
         own: &OwnHistory,
     ) -> Result<Series, Problem> {
-        let mut series = self.series(
-            vm,
-            metric,
-            now.plus_secs(-HISTORY_SECONDS),
-            now,
-            STEP_SECONDS,
-            own,
-        )?;
+        let mut series =
+            self.series(vm, metric, now.plus_secs(-seconds), now, STEP_SECONDS, own)?;
         let first = series.values.iter().position(|value| value.is_finite());
         let first = first.unwrap_or(series.values.len());
         series.start = series.at(first);
@@ -230,6 +248,42 @@ impl Desk {
         Ok(series)
     }
 
+    /// What an event did to the CPU of those whom it affects.
+    fn event_report(
+        &mut self,
+        event: EventId,
+        vms: Vec<(VmId, String, Vec<Affecting>, OwnHistory)>,
+    ) -> Result<EventReport, Problem> {
+        let now = self.clock.now();
+        let mut found = Vec::with_capacity(vms.len());
+        for (vm, vm_name, events, own) in vms {
+            let series = self.training(&vm, Metric::Cpu, now, LEARN_SECONDS, &own)?;
+            let of_event = |known: &EventId| *known == event;
+            let outcomes = uplift::outcomes(&series, &events)
+                .into_iter()
+                .find(|(known, _)| of_event(known))
+                .map(|(_, outcomes)| outcomes)
+                .unwrap_or_default();
+            let model = Model::LIVE.forecaster();
+            let learned = uplift::predict(model, &series, 1, &events).ok();
+            let learned = learned
+                .into_iter()
+                .flat_map(|(_, learned)| learned)
+                .find(|learned| of_event(&learned.event));
+            found.push(VmUplift {
+                vm,
+                vm_name,
+                learned,
+                outcomes,
+            });
+        }
+        Ok(EventReport {
+            event,
+            metric: Metric::Cpu,
+            vms: found,
+        })
+    }
+
     #[allow(clippy::too_many_arguments)] // what a chart is asked by
     fn detail(
         &mut self,
@@ -239,20 +293,24 @@ impl Desk {
         past_seconds: u32,
         horizon_seconds: u32,
         version: u64,
+        events: &[Affecting],
         own: &OwnHistory,
     ) -> Result<VmDetail, Problem> {
         let now = self.clock.now();
         let past = i64::from(past_seconds);
         let step = chart_step(past, own.is_some());
         let measured = self.series(&vm, metric, now.plus_secs(-past), now, step, own)?;
-        let training = self.training(&vm, metric, now, own)?;
+        let training = self.training(&vm, metric, now, looks_back(events), own)?;
         let steps = (horizon_seconds / STEP_SECONDS).max(1) as usize;
         let made =
             |predicted| forecast::assemble(vm.clone(), metric, limit, now, STEP_SECONDS, predicted);
-        let forecast = if training.values.is_empty() {
-            Err(NotReady::NoHistory)
+        let (forecast, learned) = if training.values.is_empty() {
+            (Err(NotReady::NoHistory), Vec::new())
         } else {
-            Model::LIVE.forecaster().predict(&training, steps).map(made)
+            match uplift::predict(Model::LIVE.forecaster(), &training, steps, events) {
+                Ok((predicted, learned)) => (Ok(made(predicted)), learned),
+                Err(reason) => (Err(reason), Vec::new()),
+            }
         };
         let second = match &forecast {
             Ok(_) => forecast::second_opinion(&training, steps).ok().map(made),
@@ -266,6 +324,7 @@ impl Desk {
             forecast,
             second,
             limit,
+            events: marks(events, &learned),
         })
     }
 
@@ -309,7 +368,8 @@ impl Desk {
             };
             // Without a limit nothing can cross; its chart is forecast when it is looked at.
             let Some(limit) = limit else { continue };
-            let training = match self.training(&job.vm, metric, now, own) {
+            let back = looks_back(&job.events);
+            let training = match self.training(&job.vm, metric, now, back, own) {
                 Ok(training) => training,
                 Err(problem) => {
                     tracing::warn!(vm = %job.vm, %problem, "no forecast");
@@ -317,9 +377,12 @@ impl Desk {
                 }
             };
             let made: Option<Forecast> = (!training.values.is_empty())
-                .then(|| Model::LIVE.forecaster().predict(&training, steps).ok())
+                .then(|| {
+                    let model = Model::LIVE.forecaster();
+                    uplift::predict(model, &training, steps, &job.events).ok()
+                })
                 .flatten()
-                .map(|predicted| {
+                .map(|(predicted, _)| {
                     let vm = job.vm.clone();
                     forecast::assemble(vm, metric, Some(limit), now, STEP_SECONDS, predicted)
                 });
@@ -352,6 +415,29 @@ fn answer_step(from: Timestamp, to: Timestamp, asked: Option<u32>) -> u32 {
     let usual = (seconds / MAX_POINTS / i64::from(STEP_SECONDS) + 1) * i64::from(STEP_SECONDS);
     let finest = seconds / MAX_ASKED_POINTS + 1;
     asked.map_or(usual, |asked| i64::from(asked).max(finest)) as u32
+}
+
+/// Events are rarer than days: what they did is looked for further back.
+fn looks_back(events: &[Affecting]) -> i64 {
+    if events.is_empty() {
+        HISTORY_SECONDS
+    } else {
+        LEARN_SECONDS
+    }
+}
+
+fn marks(events: &[Affecting], learned: &[Learned]) -> Vec<EventMark> {
+    events
+        .iter()
+        .map(|event| EventMark {
+            name: event.name.clone(),
+            windows: event.windows.clone(),
+            learned: learned
+                .iter()
+                .find(|learned| learned.event == event.event)
+                .cloned(),
+        })
+        .collect()
 }
 
 /// Fine where samples are kept, coarser the longer the range.

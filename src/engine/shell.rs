@@ -206,6 +206,8 @@ impl Shell {
                 Ok(())
             }
             Document::ManifestGone(shadow) => self.journal.delete(Kind::Manifest, shadow.as_str()),
+            Document::Event(event) => self.journal.put(Kind::Calendar, event.id.as_str(), &*event),
+            Document::EventGone(id) => self.journal.delete(Kind::Calendar, id.as_str()),
             Document::Frozen(frozen) => self.journal.put_frozen(frozen),
         }
     }
@@ -356,6 +358,7 @@ impl Shell {
                 past_seconds,
                 horizon_seconds,
                 version,
+                events,
             } => {
                 let own = self.own_history(&vm.source());
                 Question::Detail {
@@ -365,9 +368,20 @@ impl Shell {
                     past_seconds,
                     horizon_seconds,
                     version,
+                    events,
                     own,
                     reply,
                 }
+            }
+            Fetch::EventReport { event, vms } => {
+                let vms = vms
+                    .into_iter()
+                    .map(|(vm, name, events)| {
+                        let own = self.own_history(&vm.source());
+                        (vm, name, events, own)
+                    })
+                    .collect();
+                Question::EventReport { event, vms, reply }
             }
             Fetch::History {
                 vm,

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    calendar::{
+        Event, Window,
+        uplift::{Learned, Outcome},
+    },
     forecast::{Forecast, NotReady, Outlook},
     health::HealthScore,
     inventory::{Pool, Role, Service, Vm},
@@ -12,8 +16,8 @@ use crate::{
     replication::{Progress, RecoveryPoint},
     shadow::{PlanKind, Proposal},
     units::{
-        EngineId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName, Timestamp,
-        VmId, Weight,
+        EngineId, EventId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName,
+        Timestamp, VmId, Weight,
     },
 };
 
@@ -37,6 +41,9 @@ pub struct Snapshot {
     pub proposals: Vec<Arc<Proposal>>,
     pub operations: Vec<OperationView>,
     pub shadows: Vec<ShadowView>,
+    /// Next first; those that are over last.
+    #[serde(default)]
+    pub calendar: Arc<Vec<EventView>>,
     /// Newest first.
     pub timeline: Arc<Vec<TimelineEntry>>,
     /// What is broken now and what that affects.
@@ -134,6 +141,47 @@ pub struct VmDetail {
     /// A second opinion where one was computed: augurs' model.
     pub second: Option<Forecast>,
     pub limit: Option<f64>,
+    /// The events that act on it.
+    #[serde(default)]
+    pub events: Vec<EventMark>,
+}
+
+/// An event on one VM's chart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventMark {
+    pub name: String,
+    /// Past and to come.
+    pub windows: Vec<Window>,
+    /// `None` where nothing is learned from it: it is excluded.
+    pub learned: Option<Learned>,
+}
+
+/// An entry of the calendar as it stands now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventView {
+    pub event: Event,
+    /// The one that runs, or the next within a year.
+    pub next: Option<Window>,
+    /// How many VMs it affects.
+    pub vms: u32,
+}
+
+/// What one event did to those whom it affects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventReport {
+    pub event: EventId,
+    pub metric: Metric,
+    /// Of the busiest that it affects.
+    pub vms: Vec<VmUplift>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VmUplift {
+    pub vm: VmId,
+    pub vm_name: String,
+    pub learned: Option<Learned>,
+    /// Oldest first.
+    pub outcomes: Vec<Outcome>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -99,6 +99,23 @@ impl Exceedance {
         }
     }
 
+    /// What is told of each hour, times the most that any of its steps is multiplied by.
+    pub fn scale_by_step(&mut self, factors: &[f64]) {
+        let mut most = 1.0_f64;
+        for (hour, factors) in self
+            .hours
+            .iter_mut()
+            .zip(factors.chunks(self.hour_steps.max(1)))
+        {
+            let factor = factors.iter().copied().fold(0.0, f64::max);
+            most = most.max(factor);
+            for reached in hour.moments.iter_mut().chain(&mut hour.days) {
+                reached.value = (f64::from(reached.value) * factor) as f32;
+            }
+        }
+        self.highest *= most;
+    }
+
     /// 0..=1 for each hour ahead that its highest value is over `limit`.
     pub fn by_hour(&self, points: &[ForecastPoint], limit: f64) -> Vec<f64> {
         // As exact as the values are, or one that lies on the limit would be over it by rounding.

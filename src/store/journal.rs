@@ -25,6 +25,8 @@ pub enum Kind {
     Service,
     Proposal,
     Manifest,
+    /// An entry of the calendar.
+    Calendar,
     /// Stands while automation is stopped.
     Frozen,
 }
@@ -37,6 +39,7 @@ impl Kind {
             Self::Service => "service",
             Self::Proposal => "proposal",
             Self::Manifest => "manifest",
+            Self::Calendar => "calendar",
             Self::Frozen => "frozen",
         }
     }

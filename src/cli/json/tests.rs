@@ -363,6 +363,7 @@ fn a_forecast_keeps_its_shape_or_says_why_there_is_none() {
             hourly: vec![0.125],
         }),
         second: None,
+        events: Vec::new(),
         limit: Some(0.85),
     };
     let shown = document(&ForecastJson::of(&view, &detail).unwrap());

@@ -39,6 +39,16 @@ impl Core {
             Command::SourceRemove { name } => self.remove_source(at, &name, out),
             mapping @ Command::ServiceMap { .. } => self.map_service(at, mapping, out),
             Command::ServiceRemove { name } => self.remove_service(at, &name, out),
+            Command::EventPut { event } => self.put_event(at, *event, out),
+            Command::EventsImport { events } => self.import_events(at, events, out),
+            Command::EventRemove { event } => self.remove_event(at, &event, out),
+            Command::EventReport { event } => match self.report_of(at, &event) {
+                Ok(fetch) => {
+                    out.push(Effect::Fetch { to, fetch });
+                    return;
+                }
+                Err(problem) => Err(problem),
+            },
             Command::HistoryImport { rows } => return self.import(to, rows, out),
             Command::HistoryBackfill {
                 source,
@@ -108,6 +118,7 @@ impl Core {
                 Some(record) => {
                     let fetch = Fetch::Detail {
                         limit: self.limit(&vm, metric),
+                        events: self.acting_on(at, &record.vm),
                         version: record.detail_version,
                         vm,
                         metric,

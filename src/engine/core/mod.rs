@@ -15,6 +15,7 @@ use super::{
     snapshot::{TimelineEntry, TimelineKind},
 };
 use crate::{
+    calendar::{Affecting, Event},
     forecast::Outlook,
     health::HealthScore,
     hypervisor::{ErrorKind, Examination, PlatformError},
@@ -29,11 +30,12 @@ use crate::{
     telemetry::prometheus::{PrometheusError, backfill::Wanted},
     traffic::{DirectorError, ServerSpec, TrafficReading},
     units::{
-        EngineId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName, Timestamp,
-        VmId,
+        EngineId, EventId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName,
+        Timestamp, VmId,
     },
 };
 
+mod calendar;
 mod commands;
 mod decisions;
 mod history;
@@ -164,6 +166,8 @@ pub enum Document {
     Proposal(Arc<Proposal>),
     Manifest(Box<Manifest>),
     ManifestGone(ShadowId),
+    Event(Box<Event>),
+    EventGone(EventId),
     /// Automation is stopped, across restarts too.
     Frozen(bool),
 }
@@ -259,6 +263,12 @@ pub enum Fetch {
         past_seconds: u32,
         horizon_seconds: u32,
         version: u64,
+        events: Vec<Affecting>,
+    },
+    EventReport {
+        event: EventId,
+        /// Whom it affects, by name, with everything that acts on them.
+        vms: Vec<(VmId, String, Vec<Affecting>)>,
     },
     History {
         vm: VmId,
@@ -292,6 +302,8 @@ pub struct ForecastJob {
     pub vm: VmId,
     pub limits: Limits,
     pub horizon_seconds: u32,
+    /// What is known to act on it.
+    pub events: Vec<Affecting>,
 }
 
 /// What a running effect is for.
@@ -372,6 +384,7 @@ pub struct Core {
 
     sources: BTreeMap<SourceName, sources::Source>,
     services: BTreeMap<ServiceName, Service>,
+    calendar: BTreeMap<EventId, Event>,
     pools: BTreeMap<PoolId, Pool>,
     vms: BTreeMap<VmId, VmRecord>,
     ledger: Ledger,
@@ -404,6 +417,7 @@ pub struct Kept {
     pub services: Vec<Service>,
     pub proposals: Vec<Proposal>,
     pub manifests: Vec<Manifest>,
+    pub calendar: Vec<Event>,
     pub rows: Vec<JournalRow>,
     /// Newest first.
     pub events: Vec<TimelineEntry>,
@@ -423,6 +437,7 @@ impl Core {
             version: 0,
             sources: BTreeMap::new(),
             services: BTreeMap::new(),
+            calendar: BTreeMap::new(),
             pools: BTreeMap::new(),
             vms: BTreeMap::new(),
             ledger: Ledger::default(),
@@ -453,6 +468,9 @@ impl Core {
         for proposal in kept.proposals {
             core.proposals
                 .insert(proposal.id.clone(), Arc::new(proposal));
+        }
+        for event in kept.calendar {
+            core.calendar.insert(event.id.clone(), event);
         }
         for manifest in kept.manifests {
             core.manifests.insert(manifest.shadow.clone(), manifest);

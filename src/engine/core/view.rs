@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Core, Pending, SourceRole, VmRecord};
 use crate::{
     engine::snapshot::{
-        Alarm, GateView, OperationState, OperationView, ServerView, ServiceView, ShadowState,
-        ShadowView, Snapshot, SourceKind, SourceView, StepState, StepView, TimelineEntry, VmView,
+        Alarm, EventView, GateView, OperationState, OperationView, ServerView, ServiceView,
+        ShadowState, ShadowView, Snapshot, SourceKind, SourceView, StepState, StepView,
+        TimelineEntry, VmView,
     },
     inventory::{Pool, Service},
     metrics::Metric,
@@ -29,6 +30,8 @@ const MAX_DECIDED: usize = 50;
 pub(super) struct Cache {
     pub vms: Option<Arc<Vec<VmView>>>,
     pub events: Option<Arc<Vec<TimelineEntry>>>,
+    /// When it was made: what is next changes with time.
+    pub calendar: Option<(Timestamp, Arc<Vec<EventView>>)>,
     pools: Arc<Vec<Pool>>,
 }
 
@@ -77,6 +80,7 @@ impl Core {
                 .values()
                 .map(|shadow| self.shadow_view(at, shadow))
                 .collect(),
+            calendar: self.calendar_views(at),
             timeline: events,
             alarms: self.alarms(at),
             forecasts_pending: self.forecast.pending,

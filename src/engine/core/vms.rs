@@ -25,7 +25,7 @@ pub struct ForecastState {
     pub running: bool,
     pub last_started: Option<Timestamp>,
     pub rounds: u32,
-    wanted: bool,
+    pub wanted: bool,
 }
 
 impl Core {
@@ -309,12 +309,14 @@ impl Core {
                 -(busy(record) * 1000.0) as i64,
             )
         });
+        let calendar = self.calendar_around(at);
         let jobs: Vec<ForecastJob> = order
             .into_iter()
             .map(|record| ForecastJob {
                 vm: record.vm.id.clone(),
                 limits: self.limits_of(&record.vm.id),
                 horizon_seconds,
+                events: self.of_calendar(&calendar, &record.vm),
             })
             .collect();
         self.forecast.wanted = false;

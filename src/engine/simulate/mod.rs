@@ -140,6 +140,7 @@ impl Simulation {
             services: self.fleet.services(),
             proposals: self.journal.all(Kind::Proposal)?,
             manifests: self.journal.all(Kind::Manifest)?,
+            calendar: self.journal.all(Kind::Calendar)?,
             rows: self.journal.rows()?,
             events: Vec::new(),
         };
@@ -407,6 +408,8 @@ impl Life<'_> {
                 journal.put(Kind::Manifest, manifest.shadow.as_str(), &*manifest)
             }
             Document::ManifestGone(shadow) => journal.delete(Kind::Manifest, shadow.as_str()),
+            Document::Event(event) => journal.put(Kind::Calendar, event.id.as_str(), &*event),
+            Document::EventGone(id) => journal.delete(Kind::Calendar, id.as_str()),
             Document::Frozen(frozen) => journal.put_frozen(frozen),
             Document::Source(_)
             | Document::SourceGone(_)

@@ -102,6 +102,7 @@ pub fn detail(view: &VmView, metric: Metric, past_seconds: u32, horizon_seconds:
             needed_seconds: 7800,
         });
     VmDetail {
+        events: Vec::new(),
         vm: view.vm.id.clone(),
         metric,
         version: view.detail_version,
