@@ -475,7 +475,7 @@ fn a_wrong_address_says_what_why_and_what_now() {
 #[test]
 fn a_source_is_armed_and_removed_only_after_a_question() {
     let mut window = open(fleet());
-    key(&mut window, Key::Num5);
+    key(&mut window, Key::Num6);
     press(&mut window, "Arm kvm-edge");
     assert_eq!(
         commands(&mut window),

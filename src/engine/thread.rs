@@ -360,6 +360,7 @@ fn demo_sources(fleet: &Fleet) -> Kept {
     Kept {
         sources,
         services: fleet.services(),
+        calendar: fleet.calendar(),
         ..Kept::default()
     }
 }

@@ -9,6 +9,7 @@ pub enum Action {
     Fleet,
     Shadows,
     Timeline,
+    Events,
     Sources,
     Find,
     Next,
@@ -28,11 +29,12 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Now,
         Self::Fleet,
         Self::Shadows,
         Self::Timeline,
+        Self::Events,
         Self::Sources,
         Self::Find,
         Self::Next,
@@ -57,6 +59,7 @@ impl Action {
             Self::Fleet => "Fleet",
             Self::Shadows => "Shadows",
             Self::Timeline => "Timeline",
+            Self::Events => "Events",
             Self::Sources => "Sources",
             Self::Find => "Find a VM",
             Self::Next => "Next",
@@ -82,6 +85,7 @@ impl Action {
             Self::Fleet => "Every VM, as a heatmap and as a table",
             Self::Shadows => "Each shadow with its lag, recovery points and traffic",
             Self::Timeline => "Operations with their steps, and what happened",
+            Self::Events => "What is known to come, and what it does to the load",
             Self::Sources => "Connections to hypervisors and balancers",
             Self::Find => "Jump to a VM by a part of its name",
             Self::Next => "Select the next item of the list",
@@ -107,7 +111,8 @@ impl Action {
             Self::Fleet => (Modifiers::NONE, Key::Num2),
             Self::Shadows => (Modifiers::NONE, Key::Num3),
             Self::Timeline => (Modifiers::NONE, Key::Num4),
-            Self::Sources => (Modifiers::NONE, Key::Num5),
+            Self::Events => (Modifiers::NONE, Key::Num5),
+            Self::Sources => (Modifiers::NONE, Key::Num6),
             Self::Find => (Modifiers::COMMAND, Key::K),
             Self::Next => (Modifiers::NONE, Key::J),
             Self::Previous => (Modifiers::NONE, Key::K),
@@ -134,7 +139,8 @@ impl Action {
             Self::Fleet => "2",
             Self::Shadows => "3",
             Self::Timeline => "4",
-            Self::Sources => "5",
+            Self::Events => "5",
+            Self::Sources => "6",
             Self::Find => "Ctrl K",
             Self::Next => "J",
             Self::Previous => "K",

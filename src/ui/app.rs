@@ -19,8 +19,8 @@ use super::{
     top::Top,
     undo,
     views::{
-        fleet::FleetView, now::NowView, shadows::ShadowsView, sources::SourcesView,
-        timeline::TimelineView, vm::VmPage,
+        calendar::CalendarView, fleet::FleetView, now::NowView, shadows::ShadowsView,
+        sources::SourcesView, timeline::TimelineView, vm::VmPage,
     },
     widgets::{chart::Lines, status::Tone},
     window::{ThemeChoice, UiOptions},
@@ -62,6 +62,7 @@ pub struct App {
     fleet: FleetView,
     shadows: ShadowsView,
     timeline: TimelineView,
+    calendar: CalendarView,
     sources: SourcesView,
     /// The newest snapshot's version and when it came, by the window's own clock.
     heard: (u64, f64),
@@ -97,6 +98,7 @@ impl App {
             fleet: FleetView::default(),
             shadows: ShadowsView::default(),
             timeline: TimelineView::default(),
+            calendar: CalendarView::new(options.files),
             sources: SourcesView::default(),
             heard: (0, 0.0),
             newest_sample: None,
@@ -308,6 +310,7 @@ impl App {
                 Screen::Fleet => self.fleet.ui(ui, body, &mut pass),
                 Screen::Shadows => self.shadows.ui(ui, body, &mut pass),
                 Screen::Timeline => self.timeline.ui(ui, body, &mut pass),
+                Screen::Events => self.calendar.ui(ui, body, &mut pass),
                 Screen::Sources => self.sources.ui(ui, body, &mut pass),
             }
         });
@@ -420,6 +423,7 @@ impl App {
         self.now_view.answered(command, reply);
         self.shadows.answered(command, reply);
         self.sources.answered(command, reply);
+        self.calendar.answered(command, reply);
         self.notices.answered(command, reply, now.at, time);
         match (command, reply) {
             (Command::ShadowPropose { .. }, Ok(Answer::Proposal { proposal })) => {

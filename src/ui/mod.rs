@@ -13,6 +13,7 @@ pub mod action;
 pub mod app;
 pub mod details;
 pub mod facts;
+pub mod files;
 pub mod find;
 pub mod foot;
 pub mod format;

@@ -96,7 +96,11 @@ impl Notices {
                 self.good("A proposal stands under Now.".to_owned(), at, time);
             }
             Ok(_) => {}
-            Err(_) if matches!(command, Command::VmDetail { .. }) => {}
+            Err(_)
+                if matches!(
+                    command,
+                    Command::VmDetail { .. } | Command::EventReport { .. }
+                ) => {}
             Err(problem) => self.bad(problem, at, time),
         }
     }

@@ -20,15 +20,17 @@ pub enum Screen {
     Fleet,
     Shadows,
     Timeline,
+    Events,
     Sources,
 }
 
 impl Screen {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Now,
         Self::Fleet,
         Self::Shadows,
         Self::Timeline,
+        Self::Events,
         Self::Sources,
     ];
 
@@ -38,6 +40,7 @@ impl Screen {
             Self::Fleet => Action::Fleet,
             Self::Shadows => Action::Shadows,
             Self::Timeline => Action::Timeline,
+            Self::Events => Action::Events,
             Self::Sources => Action::Sources,
         }
     }

@@ -64,6 +64,7 @@ pub fn nav(ui: &mut Ui, rect: Rect, chosen: Screen, decisions: usize) -> Option<
             Screen::Fleet => icons::ICON_GRID_VIEW,
             Screen::Shadows => icons::ICON_CONTENT_COPY,
             Screen::Timeline => icons::ICON_HISTORY,
+            Screen::Events => icons::ICON_EVENT,
             Screen::Sources => icons::ICON_LAN,
         };
         let ink = if on { tokens.accent } else { tokens.dim };

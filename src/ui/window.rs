@@ -3,7 +3,7 @@
 use eframe::egui;
 use jiff::tz::TimeZone;
 
-use super::app::App;
+use super::{app::App, files};
 use crate::{engine::thread::Session, problem::Problem};
 
 /// Dark, light, or as the system has it.
@@ -23,7 +23,7 @@ pub enum Renderer {
     Glow,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct UiOptions {
     pub theme: ThemeChoice,
     pub renderer: Renderer,
@@ -34,6 +34,8 @@ pub struct UiOptions {
     pub size: [f32; 2],
     /// The engine runs in another process. [`run`] knows it from the session.
     pub attached: bool,
+    /// How a file is asked for.
+    pub files: files::Ask,
 }
 
 impl Default for UiOptions {
@@ -45,6 +47,7 @@ impl Default for UiOptions {
             zone: TimeZone::system(),
             size: [1440.0, 900.0],
             attached: false,
+            files: files::native(),
         }
     }
 }

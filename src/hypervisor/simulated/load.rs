@@ -123,6 +123,26 @@ impl Surge {
     }
 }
 
+/// Load that comes back every few days, for a while, and follows no daily course.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Promotion {
+    pub first_secs: i64,
+    pub lasts_secs: i64,
+    pub every_secs: i64,
+    pub factor: f32,
+}
+
+impl Promotion {
+    fn factor_at(&self, at_secs: i64) -> f32 {
+        let since = (at_secs - self.first_secs).rem_euclid(self.every_secs.max(1));
+        if since < self.lasts_secs {
+            self.factor
+        } else {
+            1.0
+        }
+    }
+}
+
 /// One metric of one VM.
 pub(super) struct Curve<'a> {
     pub shape: &'a Shape,
@@ -142,6 +162,7 @@ pub(super) struct Curve<'a> {
     /// Never outside.
     pub bounds: (f32, f32),
     pub surge: Option<Surge>,
+    pub promotion: Option<Promotion>,
     /// Values are multiplied by this at the very end.
     pub scale: f32,
 }
@@ -295,7 +316,10 @@ impl<'c, 'a> Walk<'c, 'a> {
         let slow = self.slow.0 + (self.slow.1 - self.slow.0) * through_hour;
         let white = signed(mix(curve.seed, index));
         let noise = curve.noise * (0.7 * drift + 0.6 * slow + 0.5 * white);
-        let mut value = usual * self.growth + noise;
+        let promoted = curve
+            .promotion
+            .map_or(1.0, |promotion| promotion.factor_at(index * KNOT_SECONDS));
+        let mut value = usual * self.growth * promoted + noise;
         if (self.event.from..self.event.to).contains(&step) {
             value += self.event.height;
         }

@@ -13,10 +13,11 @@
 use std::sync::Arc;
 
 use crate::{
+    calendar::{Event, EventKind, Target},
     hypervisor::Hypervisor,
     inventory::{Role, Service, ServiceMember},
     traffic::TrafficDirector,
-    units::{SourceName, Timestamp},
+    units::{EventId, SourceName, Timestamp},
     validation::Prober,
 };
 
@@ -41,7 +42,8 @@ pub use clock::{Clock, RealClock, VirtualClock};
 pub use fault::{FaultKind, FaultRule, Verb};
 pub use handles::Comparison;
 pub use scenario::{
-    ClassSpec, DayShape, FleetSpec, Latency, PoolSpec, ServiceSpec, SizeSpec, SourceSpec, StorySpec,
+    ClassSpec, DayShape, FleetSpec, Latency, PoolSpec, PromotionSpec, ServiceSpec, SizeSpec,
+    SourceSpec, StorySpec,
 };
 pub use shadows::Sickness;
 
@@ -125,6 +127,33 @@ impl Fleet {
                 outbound_allowed: false,
             })
             .filter(|service| !service.members.is_empty())
+            .collect()
+    }
+
+    /// What its planners know of, as they would have put it into the calendar.
+    pub fn calendar(&self) -> Vec<Event> {
+        let spec = &self.shared.spec;
+        let event = |(number, promotion): (usize, &PromotionSpec)| {
+            let pool = spec.pools.iter().find(|pool| pool.name == promotion.pool)?;
+            let every = i64::from(promotion.every_days) * 86_400;
+            Some(Event {
+                id: EventId(format!("e-{number:08x}")),
+                name: promotion.name.clone(),
+                kind: EventKind::Campaign,
+                // Long enough ago to have been seen.
+                starts: promotion.starts(self.start()).plus_secs(-20 * every),
+                lasts_seconds: promotion.lasts_minutes * 60,
+                rule: Some(format!("FREQ=DAILY;INTERVAL={}", promotion.every_days)),
+                zone: "UTC".to_owned(),
+                affects: vec![Target::Pool(format!("{}/{}", pool.source, pool.name))],
+                expected_factor: None,
+                exclude: false,
+            })
+        };
+        spec.promotions
+            .iter()
+            .enumerate()
+            .filter_map(event)
             .collect()
     }
 

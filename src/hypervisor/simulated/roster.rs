@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    load::{Curve, Shape, Surge, mix, unit},
+    load::{Curve, Promotion, Shape, Surge, mix, unit},
     scenario::{FleetSpec, SizeSpec, StorySpec},
 };
 use crate::{
@@ -250,6 +250,7 @@ impl Roster {
             origin_secs: self.start.as_secs(),
             bounds,
             surge: story.map(|story| surge(story, self.start)),
+            promotion: promotion(spec, vm, metric, self.start),
             scale,
         })
     }
@@ -346,6 +347,17 @@ pub(super) fn host_name(pool: u16, host: u16) -> String {
 
 pub(super) fn hosts_of(totals: PoolTotals) -> u32 {
     totals.vms.div_ceil(VMS_A_HOST).max(1)
+}
+
+fn promotion(spec: &FleetSpec, vm: &Record, metric: Metric, start: Timestamp) -> Option<Promotion> {
+    let pool = &spec.pools[vm.pool as usize].name;
+    let found = spec.promotions.iter().find(|found| found.pool == *pool)?;
+    super::world::follows_traffic(metric).then(|| Promotion {
+        first_secs: found.starts(start).as_secs(),
+        lasts_secs: i64::from(found.lasts_minutes) * 60,
+        every_secs: i64::from(found.every_days) * 86_400,
+        factor: found.factor,
+    })
 }
 
 fn surge(story: &StorySpec, start: Timestamp) -> Surge {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::{
     inventory::{Role, ServiceKind},
     metrics::Metric,
-    units::{ServiceName, SourceName},
+    units::{ServiceName, SourceName, Timestamp},
 };
 
 /// The scenario behind `--demo`.
@@ -35,6 +35,8 @@ pub struct FleetSpec {
     pub stories: Vec<StorySpec>,
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
+    #[serde(default)]
+    pub promotions: Vec<PromotionSpec>,
 }
 
 /// What the verbs take, in the fleet's own time.
@@ -145,6 +147,20 @@ pub struct StorySpec {
     pub disk_gib: u32,
 }
 
+/// Something that its planners know of, and that no daily course tells: it acts on a whole pool.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromotionSpec {
+    pub name: String,
+    pub pool: String,
+    /// After the fleet's start; it came as often before.
+    pub starts_in_minutes: i32,
+    pub lasts_minutes: u32,
+    pub every_days: u32,
+    /// What the usual load is multiplied by.
+    pub factor: f32,
+}
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceSpec {
@@ -155,6 +171,15 @@ pub struct ServiceSpec {
     pub probe_path: String,
     /// VM names; those that a small fleet does not have are left out.
     pub members: Vec<String>,
+}
+
+impl PromotionSpec {
+    /// When it comes first after the start of a fleet, on a whole five minutes as its load does.
+    pub fn starts(&self, start: Timestamp) -> Timestamp {
+        start
+            .floor_to(300)
+            .plus_secs(i64::from(self.starts_in_minutes) * 60)
+    }
 }
 
 impl FleetSpec {

@@ -241,3 +241,47 @@ fn a_hung_guest_is_named_and_leaves_a_gap() {
     }
     assert!((1..=6).contains(&hung), "{hung}");
 }
+
+#[test]
+fn what_planners_know_of_acts_on_the_pool_when_the_calendar_says_so() {
+    use crate::{calendar::uplift, forecast::Mix};
+
+    let clock = Arc::new(VirtualClock::new(START));
+    let fleet = Fleet::new(FleetSpec::demo(400, 1), clock);
+    let calendar = fleet.calendar();
+    let sale = calendar.iter().find(|event| event.name == "Flash sale");
+    let sale = sale.expect("the demo has it");
+    let platform = fleet.hypervisor(&SourceName::from("dc1")).unwrap();
+    let vms = platform.inventory().unwrap().vms;
+    let affected: Vec<_> = vms.iter().filter(|vm| sale.affects(vm, &[])).collect();
+    assert!(!affected.is_empty());
+    let day = 86_400;
+    // The newest occurrence before the start is forecast from what was known the evening before.
+    let windows = sale.windows(START.plus_secs(-40 * day), START);
+    let newest = *windows.last().expect("it came before");
+    let origin = newest.from.plus_secs(-3600);
+    let affecting = crate::calendar::Affecting::of(sale, START.plus_secs(-40 * day), START)
+        .expect("it came before");
+    let (mut without, mut with) = (0.0, 0.0);
+    for vm in affected.into_iter().take(20) {
+        let read = |from, to| {
+            let found = platform.history(&vm.id, Metric::Cpu, from, to, 300);
+            found.unwrap().expect("the fleet keeps its own history")
+        };
+        let known = read(origin.plus_secs(-40 * day), origin);
+        let truth = read(newest.from, newest.to);
+        let steps = 12 + truth.values.len();
+        let error = |events: &[crate::calendar::Affecting]| {
+            let (predicted, _) = uplift::predict(&Mix, &known, steps, events).unwrap();
+            predicted.points[12..]
+                .iter()
+                .zip(&truth.values)
+                .map(|(point, value)| f64::from((point.mean - value).abs()))
+                .sum::<f64>()
+        };
+        without += error(&[]);
+        with += error(std::slice::from_ref(&affecting));
+    }
+    println!("error over the event: {without:.3} without, {with:.3} with it");
+    assert!(with < without / 2.0, "{with} {without}");
+}

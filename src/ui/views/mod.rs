@@ -1,6 +1,9 @@
 //! One file a screen. A view holds only what is selected and what is drafted; everything else is in the snapshot.
 
 pub mod approve;
+pub mod calendar;
+mod calendar_form;
+mod calendar_side;
 pub mod changes;
 pub mod chart_card;
 pub mod empty;
