@@ -64,6 +64,7 @@ fn a_killed_engine_goes_on_or_undoes_and_leaves_nothing() {
     assert_eq!(checked.unwrap().bad, 0);
     let after = platform::domain(&flow.lab, "primary", VM).id();
     assert_eq!(after, started, "the primary was never restarted");
+    flow.the_lab_goes_down_with_its_shadow();
 }
 
 /// A plan as it was printed.
@@ -258,6 +259,23 @@ impl Flow {
         let row = self.console.row(&["operations"], "kind", kind);
         let row = row.expect("it has started");
         OperationId::from(row["id"].as_str().unwrap())
+    }
+
+    /// Down takes along what stands, and the engine that goes on knows of nothing any more.
+    fn the_lab_goes_down_with_its_shadow(&self) {
+        let plan = self.create();
+        assert_eq!(
+            self.console.await_end(&plan.operation(), A_WHILE),
+            Outcome::Done
+        );
+        let dir = self.lab.dir.to_string_lossy();
+        self.console.ok(&["lab", "down", "--dir", &dir]);
+        assert!(!self.lab.dir.exists(), "{dir} is left");
+        for listing in [["source", "list"], ["shadow", "list"]] {
+            let shown = self.console.json(&listing);
+            let rows = shown.as_object().unwrap().values().next().unwrap();
+            assert_eq!(rows, &serde_json::json!([]), "{listing:?}");
+        }
     }
 
     fn undoing_survives_a_kill(&mut self) {

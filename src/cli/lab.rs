@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{
-    context::{Context, settle, unexpected},
-    history,
+    context::{Context, operator, settle, unexpected},
+    follow, history,
     output::{self, Listing, Text},
     parse,
 };
@@ -14,7 +14,8 @@ use crate::{
     engine::{
         command::{Answer, Command},
         handle::Handle,
-        snapshot::Snapshot,
+        snapshot::{ShadowView, Snapshot},
+        thread::Session,
     },
     inventory::Role,
     lab::{self, LabOptions, LabService, LabStatus},
@@ -282,7 +283,7 @@ fn show(status: &LabStatus) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Stop the lab, remove its files, and forget its sources; other sources stay
+/// Retire the lab's shadows, stop it, remove its files, and forget its sources; other sources stay
 #[derive(Args)]
 pub struct Down {
     #[command(flatten)]
@@ -312,6 +313,11 @@ fn forget(context: &Context, status: &LabStatus) -> Result<(), Problem> {
         .filter(|source| ours(&source.uri))
         .map(|source| &source.name)
         .collect();
+    for shadow in &known.shadows {
+        if sources.contains(&&shadow.vm.source()) {
+            retire(&session, shadow)?;
+        }
+    }
     for view in &known.services {
         if sources.contains(&&view.service.director) {
             done(session.handle.ask(Command::ServiceRemove {
@@ -327,6 +333,25 @@ fn forget(context: &Context, status: &LabStatus) -> Result<(), Problem> {
         )?;
     }
     Ok(())
+}
+
+/// While its hosts still run: an engine that has lost them could neither retire the shadow nor forget it.
+fn retire(session: &Session, shadow: &ShadowView) -> Result<(), Problem> {
+    let planned = session.handle.ask(Command::ShadowRetire {
+        shadow: shadow.id.clone(),
+    })?;
+    let Answer::Proposal { proposal } = planned else {
+        return Err(unexpected(&planned));
+    };
+    let started = session.handle.ask(Command::Approve {
+        proposal: proposal.id.clone(),
+        digest: proposal.digest.clone(),
+        by: operator(),
+    })?;
+    let Answer::Started { operation } = started else {
+        return Err(unexpected(&started));
+    };
+    follow::to_the_end(session, &operation, follow::Wanted::Done).map(drop)
 }
 
 /// The load generator's body; `lab up` starts it

@@ -13,6 +13,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::{engine::thread::Session, problem::Problem};
 
 mod agent;
+mod backtest;
 mod completions;
 mod context;
 mod decide;
@@ -76,6 +77,7 @@ enum Verb {
     History(history::History),
     Forecast(forecast::Forecast),
     Health(health::Health),
+    Backtest(backtest::Backtest),
     Proposals(proposals::Proposals),
     Proposal(proposals::OneProposal),
     Approve(decide::Approve),
@@ -142,6 +144,7 @@ impl Verb {
             Self::History(verb) => verb.run(context),
             Self::Forecast(verb) => verb.run(context),
             Self::Health(verb) => verb.run(context),
+            Self::Backtest(verb) => verb.run(),
             Self::Proposals(verb) => verb.run(context),
             Self::Proposal(verb) => verb.run(context),
             Self::Approve(verb) => verb.run(context),

@@ -13,7 +13,7 @@ use super::{
     snapshot::VmDetail,
 };
 use crate::{
-    forecast::{self, Forecast, Forecaster, NotReady, Select},
+    forecast::{self, Forecast, Model, NotReady},
     hypervisor::{Hypervisor, simulated::Clock},
     metrics::{Metric, Series},
     problem::Problem,
@@ -282,7 +282,7 @@ impl Desk {
         let forecast = if training.values.is_empty() {
             Err(NotReady::NoHistory)
         } else {
-            Select.predict(&training, steps).map(made)
+            Model::LIVE.forecaster().predict(&training, steps).map(made)
         };
         let second = match &forecast {
             Ok(_) => forecast::second_opinion(&training, steps).ok().map(made),
@@ -347,7 +347,7 @@ impl Desk {
                 }
             };
             let made: Option<Forecast> = (!training.values.is_empty())
-                .then(|| Select.predict(&training, steps).ok())
+                .then(|| Model::LIVE.forecaster().predict(&training, steps).ok())
                 .flatten()
                 .map(|predicted| {
                     let vm = job.vm.clone();

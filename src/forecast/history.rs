@@ -12,13 +12,16 @@ const MAX_STEP_SECONDS: u32 = 3600;
 pub const MIN_HISTORY_SECONDS: u64 = 26 * 3600;
 
 /// Older days are not looked at.
-const MAX_DAYS: usize = 14;
+const MAX_DAYS: usize = (super::HISTORY_SECONDS / 86_400) as usize;
 
 /// A day with less of it measured ends the history: what lies before an outage of half a day is left out.
 const MIN_DAY_COVERAGE: f64 = 0.5;
 
 /// The last day must be known this well, or "now" is not known.
 const MIN_LAST_DAY_COVERAGE: f64 = 0.8;
+
+/// A series that has said nothing for longer is not there any more.
+const MAX_SILENCE_SECONDS: u64 = 3 * 3600;
 
 /// Gaps of up to so many steps are bridged with a line; longer ones repeat the day before.
 const LINEAR_GAP_STEPS: usize = 3;
@@ -48,6 +51,10 @@ impl History {
             .iter()
             .position(|value| value.is_finite())
             .ok_or(NotReady::NoHistory)?;
+        let silent_seconds = silent_steps(known) as u64 * u64::from(step_seconds);
+        if silent_seconds > MAX_SILENCE_SECONDS {
+            return Err(NotReady::Dead { silent_seconds });
+        }
         too_short(known.len() - first, step_seconds)?;
         let last_day = coverage(&known[known.len().saturating_sub(day).max(first)..]);
         if last_day < MIN_LAST_DAY_COVERAGE {
@@ -59,6 +66,27 @@ impl History {
             values: filled(usable, day),
             measured: usable.iter().map(|value| value.is_finite()).collect(),
             day,
+        })
+    }
+
+    /// # Errors
+    /// Where the last day is one and the same value: a counter that stands still, or a meter that repeats itself.
+    /// Nought is taken for rest as long as it was not always so.
+    #[allow(clippy::float_cmp)] // a meter that repeats itself repeats every bit
+    pub fn must_move(&self, step_seconds: u32) -> Result<(), NotReady> {
+        let newest = self.values[self.origin()];
+        let from = if newest == 0.0 {
+            0
+        } else {
+            self.values.len() - self.day
+        };
+        let still = &self.values[from..];
+        if still.iter().any(|value| *value != newest) {
+            return Ok(());
+        }
+        Err(NotReady::DoesNotMove {
+            value: newest as f32,
+            seconds: still.len() as u64 * u64::from(step_seconds),
         })
     }
 
@@ -79,6 +107,12 @@ impl History {
         let level = self.values.iter().sum::<f64>() / self.values.len() as f64;
         mean.max(level * 1e-3).max(1e-9)
     }
+}
+
+/// Steps since the newest value that was measured.
+fn silent_steps(known: &[f32]) -> usize {
+    let silent = known.iter().rev().take_while(|value| !value.is_finite());
+    silent.count()
 }
 
 fn too_short(steps: usize, step_seconds: u32) -> Result<(), NotReady> {
@@ -167,6 +201,10 @@ mod tests {
         let mut gappy = vec![1.0; 48];
         gappy[30..36].fill(f32::NAN);
         assert_eq!(of(gappy), NotReady::TooManyGaps { coverage: 0.75 });
+        let mut silent = vec![1.0; 48];
+        silent[44..].fill(f32::NAN);
+        let silent_seconds = 4 * 3600;
+        assert_eq!(of(silent), NotReady::Dead { silent_seconds });
         let odd = Series {
             step_seconds: 7000,
             ..hourly(vec![1.0; 40])
@@ -175,6 +213,26 @@ mod tests {
             History::of(&odd).unwrap_err(),
             NotReady::OddStep { step_seconds: 7000 }
         );
+    }
+
+    #[test]
+    fn what_does_not_move_is_told_from_what_rests() {
+        let moves = |values: Vec<f32>| {
+            let history = History::of(&hourly(values)).unwrap();
+            history.must_move(3600)
+        };
+        let mut busy_then_still: Vec<f32> = (0..72).map(|hour| hour as f32).collect();
+        busy_then_still[40..].fill(7.5);
+        let stuck = NotReady::DoesNotMove {
+            value: 7.5,
+            seconds: 24 * 3600,
+        };
+        assert_eq!(moves(busy_then_still.clone()), Err(stuck));
+        busy_then_still[60] = 7.0;
+        assert_eq!(moves(busy_then_still.clone()), Ok(()));
+        busy_then_still[40..].fill(0.0);
+        assert_eq!(moves(busy_then_still), Ok(()));
+        assert!(moves(vec![0.0; 72]).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a series will do next, how sure that is, and when it crosses its limit.
 //!
 //! ```text
-//!  Series ─▶ history (gaps filled, days that count) ─▶ Select | DayNaive | Mstl ─▶ Predicted
+//!  Series ─▶ history (gaps filled, days that count) ─▶ Mix | DayNaive | Mstl ─▶ Predicted
 //!                                                                                    │ assemble(limit)
 //!                                                    Outlook, spark ◀── outlook ── Forecast
 //! ```
@@ -16,23 +16,39 @@ use crate::{
     units::{Timestamp, VmId},
 };
 
+pub mod aggregate;
+mod analog;
+pub mod backtest;
 mod candidate;
+mod exceedance;
 mod history;
+mod mix;
+mod model;
 mod mstl;
 mod naive;
 mod outlook;
 mod residuals;
+pub mod runway;
 mod select;
 mod surge;
 #[cfg(test)]
 mod synthetic;
 mod trial;
 
+use history::History;
+pub use residuals::Spread;
+
+pub use exceedance::{Exceedance, HourAhead, Reached};
 pub use history::MIN_HISTORY_SECONDS;
+pub use mix::{Analog, Mix};
+pub use model::Model;
 pub use mstl::{Ets, Mstl, second_opinion};
 pub use naive::DayNaive;
 pub use outlook::{SPARK_GAP, SPARK_STEPS, assemble, outlook, spark};
 pub use select::Select;
+
+/// What a forecast is made of: older history is not read.
+pub const HISTORY_SECONDS: u64 = 14 * 86_400;
 
 /// One step ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +70,38 @@ pub struct Accuracy {
     pub coverage: f64,
 }
 
+impl Accuracy {
+    pub fn beats_naive(&self) -> bool {
+        self.mase < 1.0
+    }
+}
+
+/// Held-out values and what was said of them, as they come in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Record {
+    count: usize,
+    inside: usize,
+    absolute: f64,
+}
+
+impl Record {
+    fn add(&mut self, said: f64, spread: Spread, truth: f64) {
+        let error = truth - said;
+        self.count += 1;
+        self.inside += usize::from(spread.holds(error));
+        self.absolute += error.abs();
+    }
+
+    /// `None` where nothing was held out.
+    fn accuracy(&self, history: &History) -> Option<Accuracy> {
+        let count = self.count as f64;
+        (self.count > 0).then(|| Accuracy {
+            mase: self.absolute / count / history.naive_error(),
+            coverage: self.inside as f64 / count,
+        })
+    }
+}
+
 /// A forecast of one series.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
@@ -70,6 +118,17 @@ pub struct Forecast {
     pub crosses_at: Option<Timestamp>,
     /// 0..=1 that the limit is crossed within the horizon.
     pub probability: Option<f64>,
+    /// The same for each hour ahead: that its highest value is over the limit. Empty without a limit.
+    #[serde(default)]
+    pub hourly: Vec<f32>,
+}
+
+impl Forecast {
+    /// On this series the model has lately not beaten "as it was yesterday": nobody should act on it alone.
+    pub fn no_better_than_naive(&self) -> bool {
+        self.accuracy
+            .is_some_and(|accuracy| !accuracy.beats_naive())
+    }
 }
 
 /// What the fleet's views and decisions need of a forecast, small enough for 40,000 of them.
@@ -85,6 +144,12 @@ pub struct Outlook {
     pub limit: Option<f32>,
     pub crosses_at: Option<Timestamp>,
     pub probability: Option<f32>,
+    /// The beginning of the first hour that is likelier to cross the limit than not.
+    #[serde(default)]
+    pub likely_at: Option<Timestamp>,
+    /// On this series the model has lately not beaten "as it was yesterday".
+    #[serde(default)]
+    pub no_better_than_naive: bool,
 }
 
 /// Why there is no forecast; never an invented line.
@@ -99,8 +164,27 @@ pub enum NotReady {
     NoHistory,
     #[error("steps of {step_seconds} s: they must divide a day and be an hour at most")]
     OddStep { step_seconds: u32 },
+    #[error("the last {} all say {value}: a counter that does not move is not forecast", hours(*.seconds))]
+    DoesNotMove { value: f32, seconds: u64 },
+    #[error("nothing measured for {}", hours(*.silent_seconds))]
+    Dead { silent_seconds: u64 },
     #[error("{model} does not fit this series: {why}")]
     DoesNotFit { model: String, why: String },
+}
+
+impl NotReady {
+    /// The same for all series that lack the same thing.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::TooShort { .. } => "too short",
+            Self::TooManyGaps { .. } => "too many gaps",
+            Self::NoHistory => "no history",
+            Self::OddStep { .. } => "odd step",
+            Self::DoesNotMove { .. } => "does not move",
+            Self::Dead { .. } => "silent",
+            Self::DoesNotFit { .. } => "does not fit",
+        }
+    }
 }
 
 fn hours(seconds: u64) -> String {
@@ -117,6 +201,8 @@ pub struct Predicted {
     pub model: String,
     pub accuracy: Option<Accuracy>,
     pub points: Vec<ForecastPoint>,
+    /// What the probability of crossing any limit is read from.
+    pub exceedance: Exceedance,
 }
 
 /// A way to continue a series. Implementations are pure and keep no state.

@@ -7,7 +7,7 @@ use ::augurs::{
 };
 
 use super::{
-    Accuracy, Forecaster, NotReady, Predicted,
+    Accuracy, Exceedance, Forecaster, NotReady, Predicted,
     history::History,
     residuals::{Spread, points},
 };
@@ -142,6 +142,7 @@ fn judged(
         model: model.to_owned(),
         accuracy,
         points: points(series, forecast),
+        exceedance: Exceedance::of_interval(series.step_seconds),
     })
 }
 

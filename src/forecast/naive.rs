@@ -1,7 +1,7 @@
 //! Each step is as it was at the same time the day before.
 
 use super::{
-    Accuracy, Forecaster, NotReady, Predicted,
+    Accuracy, Exceedance, Forecaster, NotReady, Predicted, Record,
     history::History,
     residuals::{Spread, points},
     surge::{QUIET_MINUTES, Surge, WATCHED_STEPS},
@@ -57,6 +57,7 @@ pub fn predict(history: &History, series: &Series, horizon_steps: usize) -> Pred
         model: DayNaive.name().to_owned(),
         accuracy: accuracy(history, measured),
         points: points(series, means),
+        exceedance: Exceedance::of_interval(series.step_seconds),
     }
 }
 
@@ -72,15 +73,11 @@ fn accuracy(history: &History, errors: impl Fn(usize, usize) -> Vec<f64>) -> Opt
         return None;
     }
     let spread = Spread::of(&mut earlier);
-    let inside = held_out
-        .iter()
-        .filter(|error| spread.holds(**error))
-        .count();
-    let mean_error = held_out.iter().map(|error| error.abs()).sum::<f64>() / held_out.len() as f64;
-    Some(Accuracy {
-        mase: mean_error / history.naive_error(),
-        coverage: inside as f64 / held_out.len() as f64,
-    })
+    let mut record = Record::default();
+    for error in held_out {
+        record.add(0.0, spread, error);
+    }
+    record.accuracy(history)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A model's answer set against the limit, and the little of it that a whole fleet's views need.
 
-use super::{Forecast, ForecastPoint, Outlook, Predicted};
+use super::{Forecast, ForecastPoint, Outlook, Predicted, exceedance::any_of};
 use crate::{
     metrics::{Metric, Series},
     units::{Timestamp, VmId},
@@ -12,14 +12,12 @@ pub const SPARK_STEPS: usize = 24;
 /// A gap in a spark.
 pub const SPARK_GAP: u8 = 255;
 
-/// Standard deviations from the mean to the 97.5 % quantile of a normal distribution.
-const UPPER_DEVIATIONS: f64 = 1.959_964;
+/// An hour this likely to cross is taken to.
+const LIKELY: f32 = 0.5;
 
 /// Puts VM, metric and limit to what a model predicted.
 ///
-/// The probability is that of the step at which crossing is likeliest, each step taken as normal with the deviation
-/// that its upper quantile tells. That is a little under the probability that any step crosses: errors of
-/// neighbouring steps go together, so multiplying them would be far over it.
+/// The probabilities are the model's own, hour by hour, and for the horizon that any of its hours crosses.
 pub fn assemble(
     vm: VmId,
     metric: Metric,
@@ -34,9 +32,8 @@ pub fn assemble(
         let over = |point: &&ForecastPoint| f64::from(point.mean) >= limit;
         points.iter().find(over).map(|point| point.at)
     });
-    let probability = limit.map(|limit| {
-        let steps = points.iter().map(|point| probability_over(point, limit));
-        steps.fold(0.0, f64::max)
+    let hourly = limit.map_or_else(Vec::new, |limit| {
+        predicted.exceedance.by_hour(&points, limit)
     });
     Forecast {
         vm,
@@ -48,17 +45,16 @@ pub fn assemble(
         points,
         limit,
         crosses_at,
-        probability,
+        probability: limit.map(|_| any_of(&hourly)),
+        hourly: hourly.into_iter().map(|hour| hour as f32).collect(),
     }
 }
 
-fn probability_over(point: &ForecastPoint, limit: f64) -> f64 {
-    let mean = f64::from(point.mean);
-    let deviation = (f64::from(point.upper) - mean) / UPPER_DEVIATIONS;
-    if deviation <= 0.0 {
-        return if mean >= limit { 1.0 } else { 0.0 };
-    }
-    libm::erfc((limit - mean) / deviation / std::f64::consts::SQRT_2) / 2.0
+/// The beginning of the first hour that is likelier to cross than not.
+fn likely_at(forecast: &Forecast) -> Option<Timestamp> {
+    let hour = forecast.hourly.iter().position(|hour| *hour >= LIKELY)?;
+    let hour_steps = (3600 / forecast.step_seconds.max(1)).max(1) as usize;
+    forecast.points.get(hour * hour_steps).map(|point| point.at)
 }
 
 /// The short form; of a forecast without points it says 0 at the moment it was made.
@@ -82,6 +78,8 @@ pub fn outlook(forecast: &Forecast) -> Outlook {
         limit: forecast.limit.map(|limit| limit as f32),
         crosses_at: forecast.crosses_at,
         probability: forecast.probability.map(|probability| probability as f32),
+        likely_at: likely_at(forecast),
+        no_better_than_naive: forecast.no_better_than_naive(),
     }
 }
 
@@ -131,6 +129,7 @@ pub fn spark(measured: &Series, forecast: Option<&Forecast>, basis: f64) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forecast::Exceedance;
 
     fn point(step: usize, mean: f32, upper: f32) -> ForecastPoint {
         ForecastPoint {
@@ -146,6 +145,7 @@ mod tests {
             model: "select".into(),
             accuracy: None,
             points,
+            exceedance: Exceedance::of_interval(300),
         };
         assemble(
             "p/a".into(),
@@ -163,6 +163,9 @@ mod tests {
         let forecast = of(Some(0.85), points());
         assert_eq!(forecast.crosses_at, Some(Timestamp::from_secs(600)));
         assert!(forecast.probability.unwrap() > 0.8);
+        assert_eq!(forecast.hourly.len(), 1);
+        let likely_at = outlook(&forecast).likely_at;
+        assert_eq!(likely_at, Some(Timestamp::from_secs(300)));
         let short = outlook(&forecast);
         assert_eq!((short.peak, short.peak_upper), (0.9, 1.0));
         assert_eq!(short.peak_at, Timestamp::from_secs(900));
@@ -175,6 +178,7 @@ mod tests {
     fn the_upper_quantile_reaches_the_limit_with_two_and_a_half_percent() {
         let forecast = of(Some(0.8), vec![point(1, 0.5, 0.8)]);
         assert!((forecast.probability.unwrap() - 0.025).abs() < 1e-4);
+        assert_eq!(outlook(&forecast).likely_at, None);
         assert_eq!(forecast.crosses_at, None);
         assert_eq!(
             of(Some(0.8), vec![point(1, 0.5, 0.5)]).probability,

@@ -4,7 +4,7 @@ use super::ForecastPoint;
 use crate::metrics::Series;
 
 /// An interval leaves out this share of the truth, half on each side.
-const OUTSIDE: f64 = 0.05;
+pub const OUTSIDE: f64 = 0.05;
 
 /// How far the truth lay from the forecast, low and high.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

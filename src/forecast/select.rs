@@ -1,7 +1,8 @@
 //! The fleet's default model: for each distance ahead, the simple ways that did best on this series' own last days.
 
 use super::{
-    Forecaster, NotReady, Predicted, history::History, naive, residuals::points, trial::Trial,
+    Exceedance, Forecaster, NotReady, Predicted, history::History, naive, residuals::points,
+    trial::Trial,
 };
 use crate::metrics::Series;
 
@@ -33,6 +34,7 @@ impl Forecaster for Select {
             model: self.name().to_owned(),
             accuracy: trial.accuracy(&scores),
             points: points(series, trial.forecast(&chosen, &spreads, horizon_steps)),
+            exceedance: Exceedance::of_interval(series.step_seconds),
         })
     }
 }

@@ -1,10 +1,10 @@
 //! Candidates tried at past origins of one series: which did best at each distance, and how far off they were.
 
 use super::{
-    Accuracy,
+    Accuracy, Record,
     candidate::{Basis, Candidate, Fading, Origin},
     history::History,
-    residuals::Spread,
+    residuals::{OUTSIDE, Spread},
     surge::{QUIET_MINUTES, Surge, WATCHED_STEPS},
 };
 
@@ -30,6 +30,11 @@ const NEAR_BEST: f64 = 1.1;
 
 /// A day ahead, the errors of three days hold less than they promise; so much wider they hold 95 % on recorded load.
 const WIDER_A_DAY_AHEAD: f64 = 0.6;
+
+/// How fast and how far an interval follows what was missed lately.
+const ADAPTING: f64 = 0.1;
+const LEAST_ADAPTED: f64 = 0.7;
+const MOST_ADAPTED: f64 = 2.0;
 
 /// The mean of the candidates that did best.
 #[derive(Clone, Copy)]
@@ -86,6 +91,16 @@ impl Score {
 pub struct Scores {
     pub early: Vec<Score>,
     pub late: Vec<Score>,
+}
+
+/// One forecast of a value that is known by now.
+#[derive(Clone, Copy)]
+pub struct HeldOut {
+    pub origin: usize,
+    pub steps: usize,
+    pub said: f64,
+    pub spread: Spread,
+    pub truth: f64,
 }
 
 /// The candidates at past origins of one series.
@@ -203,6 +218,7 @@ impl<'a> Trial<'a> {
     pub fn spreads(&self, chosen: &[Blend], until: usize) -> Vec<Spread> {
         let mut spread = Spread::default();
         let mut errors = Vec::with_capacity(self.origins.len());
+        let mut in_order = Vec::new();
         (0..self.probes.len())
             .map(|probe| {
                 errors.clear();
@@ -215,32 +231,56 @@ impl<'a> Trial<'a> {
                 if errors.len() >= MIN_ERRORS {
                     let days_ahead = self.probes[probe].steps as f64 / self.history.day as f64;
                     let factor = 1.0 + WIDER_A_DAY_AHEAD * days_ahead.sqrt();
-                    spread = Spread::of(&mut errors).widened(factor);
+                    in_order.clone_from(&errors);
+                    let whole = Spread::of(&mut errors);
+                    spread = whole.widened(factor * adapted(whole, &in_order));
                 }
                 spread
             })
             .collect()
     }
 
-    /// Chosen and spread by the days before, judged by the last day.
-    pub fn accuracy(&self, scores: &Scores) -> Option<Accuracy> {
+    /// Chosen and spread by the days before: what judges by the last day goes by.
+    pub fn early(&self, scores: &Scores) -> (Vec<Blend>, Vec<Spread>) {
         let chosen = self.choose(|probe| scores.early[probe]);
         let spreads = self.spreads(&chosen, self.last_day());
-        let (mut count, mut inside, mut absolute) = (0_usize, 0_usize, 0.0);
-        for probe in 0..self.probes.len() {
-            for (_, error) in self
-                .errors(probe, chosen[probe])
-                .filter(|(target, _)| *target >= self.last_day())
-            {
-                count += 1;
-                inside += usize::from(spreads[probe].holds(error));
-                absolute += error.abs();
+        (chosen, spreads)
+    }
+
+    /// What would have been said about measured values of the last day, from every `every`-th origin tried.
+    pub fn held_out(
+        &self,
+        (chosen, spreads): &(Vec<Blend>, Vec<Spread>),
+        every: usize,
+        mut judge: impl FnMut(HeldOut),
+    ) {
+        let from = self.last_day();
+        // From the newest back; the oldest are as many steps before the last day as the longest distance.
+        for origin in self.origins.iter().rev().step_by(every) {
+            for (index, probe) in self.probes.iter().enumerate() {
+                let target = origin.index() + probe.steps;
+                let measured = self.history.measured.get(target).copied();
+                if target < from || !measured.unwrap_or(false) {
+                    continue;
+                }
+                judge(HeldOut {
+                    origin: origin.index(),
+                    steps: probe.steps,
+                    said: chosen[index].say(&self.basis, origin, probe.steps, probe.fading),
+                    spread: spreads[index],
+                    truth: self.history.values[target],
+                });
             }
         }
-        (count > 0).then(|| Accuracy {
-            mase: absolute / count as f64 / self.history.naive_error(),
-            coverage: inside as f64 / count as f64,
-        })
+    }
+
+    /// Chosen and spread by the days before, judged by the last day.
+    pub fn accuracy(&self, scores: &Scores) -> Option<Accuracy> {
+        let mut record = Record::default();
+        self.held_out(&self.early(scores), 1, |held_out| {
+            record.add(held_out.said, held_out.spread, held_out.truth);
+        });
+        record.accuracy(self.history)
     }
 
     /// The probe that decides about a distance: the first that is as far, else the last.
@@ -282,7 +322,7 @@ impl<'a> Trial<'a> {
 
     /// Looks at the newest values from just before them. What counts as usual leaves the last hours out, so that a
     /// surge that goes on does not become usual while it lasts.
-    fn surge(&self, chosen: &[Blend], spreads: &[Spread]) -> Option<Surge> {
+    pub fn surge(&self, chosen: &[Blend], spreads: &[Spread]) -> Option<Surge> {
         let said = |origin: &Origin, steps: usize| {
             chosen[self.probe_of(steps)].say(&self.basis, origin, steps, self.basis.fading(steps))
         };
@@ -310,4 +350,15 @@ impl<'a> Trial<'a> {
             });
         Surge::detect(&newest, Spread::range(earlier))
     }
+}
+
+/// Adaptive conformal inference: goes through the errors in the order of time, widens after each miss and narrows a
+/// little after each hit, so that what was missed lately counts more than what was missed days ago.
+fn adapted(spread: Spread, in_order: &[f64]) -> f64 {
+    let mut factor = 1.0;
+    for error in in_order {
+        let missed = !spread.widened(factor).holds(*error);
+        factor *= (ADAPTING * (f64::from(u8::from(missed)) - OUTSIDE)).exp();
+    }
+    factor.clamp(LEAST_ADAPTED, MOST_ADAPTED)
 }

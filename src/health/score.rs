@@ -434,6 +434,8 @@ mod tests {
             limit,
             crosses_at: crosses_at.map(Timestamp::from_secs),
             probability: Some(0.5),
+            likely_at: None,
+            no_better_than_naive: false,
         };
         let quiet = [
             outlook(Metric::Cpu, 0.5, Some(1.0), None),

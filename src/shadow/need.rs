@@ -240,6 +240,8 @@ mod tests {
             limit: Some(0.85),
             crosses_at: crosses_in.map(|seconds| NOW.plus_secs(seconds)),
             probability: crosses_in.map(|_| 0.9),
+            likely_at: None,
+            no_better_than_naive: false,
         }
     }
 

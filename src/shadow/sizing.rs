@@ -256,6 +256,8 @@ mod tests {
             limit,
             crosses_at: Some(at),
             probability: Some(0.9),
+            likely_at: None,
+            no_better_than_naive: false,
         }
     }
 

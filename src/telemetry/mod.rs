@@ -10,6 +10,7 @@ use crate::metrics::{Metric, Series};
 pub mod csv;
 pub mod prometheus;
 mod resample;
+pub mod traces;
 
 /// One VM's values of one metric, as `history import` brings them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -360,6 +360,7 @@ fn a_forecast_keeps_its_shape_or_says_why_there_is_none() {
             limit: Some(0.85),
             crosses_at: None,
             probability: Some(0.125),
+            hourly: Vec::new(),
         }),
         second: None,
         limit: Some(0.85),

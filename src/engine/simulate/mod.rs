@@ -19,7 +19,7 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
-    forecast::{self, Forecaster, Select},
+    forecast::{self, Model},
     hypervisor::{
         Claim, Control,
         simulated::{Clock as _, Fleet, FleetSpec, VirtualClock},
@@ -416,7 +416,7 @@ impl Life<'_> {
             let history = platform.history(&job.vm, metric, from, now, STEP_SECONDS);
             let Ok(Some(series)) = history else { continue };
             found.coverage = series.coverage();
-            if let Ok(predicted) = Select.predict(&series, steps) {
+            if let Ok(predicted) = Model::LIVE.forecaster().predict(&series, steps) {
                 let vm = job.vm.clone();
                 let made = forecast::assemble(vm, metric, limit, now, STEP_SECONDS, predicted);
                 found.outlooks.push(forecast::outlook(&made));

@@ -172,7 +172,17 @@ fn health(ui: &mut Ui, cell: Rect, pass: &Pass<'_>, tokens: &Tokens) {
     );
     let mut x = cell.left();
     let y = cell.top() + 61.0;
-    let narrow = cell.width() < 300.0;
+    let wide: f32 = parts
+        .iter()
+        .map(|(count, _, word)| {
+            let count = format::count(*count as usize);
+            text::width(ui, &count, theme::mono(12.0))
+                + text::width(ui, word, theme::regular(12.0))
+                + 32.0
+        })
+        .sum();
+    // The words go first; the shapes say the same.
+    let narrow = wide - 13.0 > cell.width();
     for (count, tone, word) in parts {
         if narrow && count == 0 {
             continue;

@@ -163,29 +163,30 @@ fn checks(ui: &mut Ui, proposal: &Proposal) {
     }
     text::heading(ui, "Checks", &remark);
     for check in &proposal.checks {
-        let (row, _) = ui.allocate_exact_size(vec2(ui.available_width(), 24.0), Sense::hover());
-        let y = row.center().y;
         let (icon, ink) = match check.outcome {
             CheckOutcome::Passed => (icons::ICON_CHECK_CIRCLE, tokens.ok),
             CheckOutcome::Note => (icons::ICON_INFO, tokens.watch),
             CheckOutcome::Blocks => (icons::ICON_BLOCK, tokens.critical),
         };
+        ui.add_space(3.0);
+        let top = ui.cursor().top();
+        ui.horizontal(|ui| {
+            ui.add_space(24.0);
+            text::wrapped(
+                ui,
+                &printable(&check.text),
+                theme::regular(13.0),
+                tokens.text,
+            );
+        });
         text::icon(
             ui.painter(),
-            pos2(row.left() + 8.0, y),
+            pos2(ui.max_rect().left() + 8.0, top + 9.0),
             icon.codepoint,
             16.0,
             ink,
         );
-        text::fit(
-            ui,
-            row.left() + 24.0,
-            y,
-            row.width() - 24.0,
-            &printable(&check.text),
-            theme::regular(13.0),
-            tokens.text,
-        );
+        ui.add_space(3.0);
     }
 }
 

@@ -121,7 +121,7 @@ impl SourcesView {
             _ => 0,
         };
         let told = if self.tested.is_some() { 40.0 } else { 0.0 };
-        let height = 206.0 + told + 26.0 * findings as f32;
+        let height = 222.0 + told + 26.0 * findings as f32;
         let (card, _) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
         ui.painter().rect(
             card,

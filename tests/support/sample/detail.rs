@@ -95,6 +95,7 @@ pub fn detail(view: &VmView, metric: Metric, past_seconds: u32, horizon_seconds:
                 limit,
                 crosses_at: outlook.crosses_at.filter(|_| metric == Metric::Cpu),
                 probability: outlook.probability.map(f64::from),
+                hourly: Vec::new(),
             }
         })
         .ok_or(NotReady::TooShort {

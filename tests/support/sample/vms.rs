@@ -171,6 +171,8 @@ pub(super) fn view(
             limit: Some(0.85),
             crosses_at: crosses,
             probability: crosses.map(|_| 0.81),
+            likely_at: None,
+            no_better_than_naive: false,
         });
         outlooks.push(Outlook {
             metric: Metric::Memory,
@@ -182,6 +184,8 @@ pub(super) fn view(
             limit: Some(0.9),
             crosses_at: None,
             probability: Some(0.02),
+            likely_at: None,
+            no_better_than_naive: false,
         });
     }
     let health = health(silent, peak, crosses, now);
