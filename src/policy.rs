@@ -36,6 +36,7 @@ pub struct Sampling {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HistorySettings {
+    pub store: HistoryStore,
     pub samples_days: u32,
     pub five_minutes_days: u32,
     pub hours_days: u32,
@@ -43,10 +44,24 @@ pub struct HistorySettings {
     pub max_gigabytes: f64,
 }
 
-/// What is asked of Prometheus in place of the usual queries, by metric.
+/// Where screens and forecasts read history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryStore {
+    #[default]
+    Own,
+    /// The server that `prometheus.source` names; samples go there too.
+    Prometheus,
+}
+
+/// The server that samples go to, and what is asked of Prometheus in place of the usual queries, by metric.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrometheusSettings {
+    /// The name of a source.
+    pub source: Option<String>,
+    /// Samples go to `source` by remote write.
+    pub send: bool,
     pub queries: BTreeMap<String, String>,
 }
 
@@ -59,6 +74,7 @@ impl HistorySettings {
 impl Default for HistorySettings {
     fn default() -> Self {
         Self {
+            store: HistoryStore::Own,
             samples_days: 2,
             five_minutes_days: 90,
             hours_days: 3 * 365,
@@ -329,6 +345,15 @@ impl Settings {
                 ));
             }
         }
+        let sends = self.prometheus.send || self.history.store == HistoryStore::Prometheus;
+        if sends && self.prometheus.source.is_none() {
+            return Err(out_of_range(
+                name,
+                "prometheus.source",
+                "missing",
+                "the name of the source that samples go to",
+            ));
+        }
         let gigabytes = self.history.max_gigabytes;
         if !(gigabytes.is_finite() && gigabytes >= 0.1) {
             return Err(out_of_range(
@@ -339,6 +364,12 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+
+    /// The source that samples are sent to.
+    pub fn sends_to(&self) -> Option<&str> {
+        let sends = self.prometheus.send || self.history.store == HistoryStore::Prometheus;
+        self.prometheus.source.as_deref().filter(|_| sends)
     }
 
     /// The limits of one VM: its own where set, else the fleet's.

@@ -15,6 +15,7 @@ const MAY_DO_IO: &[&str] = &[
     "engine/librarian.rs",
     "engine/perform.rs",
     "engine/remote.rs",
+    "engine/send.rs",
     "engine/shell.rs",
     "engine/simulate/mod.rs",
     "engine/thread.rs",

@@ -434,6 +434,83 @@ fn history_comes_from_csv_and_goes_back_to_it() {
 }
 
 #[test]
+fn a_preview_takes_nothing_and_says_what_would_be_taken() {
+    let machine = Machine::with_test_driver();
+    let start = jiff::Timestamp::now().as_second() - 7200;
+    let mut csv = String::from("vm,at,cpu,net\n");
+    for step in 0..60 {
+        csv += &format!("test,{},0.25,{}\n", start + step * 60, step * 1000);
+    }
+    csv += &format!("test,{},high,\nghost,{start},0.5,\n", start + 3600);
+    let preview = machine.run_with_input(["history", "import", "-", "--preview", "--json"], &csv);
+    assert_eq!(
+        preview.code, 2,
+        "a bad row keeps the file out: {}",
+        preview.stderr
+    );
+    let report = preview.json();
+    assert_eq!(report["bad_row_count"], 1);
+    assert!(
+        report["bad_rows"][0]
+            .as_str()
+            .is_some_and(|row| row.contains("line 62, column 3")),
+        "{report}"
+    );
+    assert_eq!(report["unmatched"][0], "ghost");
+    let series = report["series"].as_array().expect("series");
+    let cpu = series
+        .iter()
+        .find(|one| one["named"] == "test" && one["metric"] == "cpu")
+        .expect("the VM's cpu");
+    assert_eq!(cpu["spacing_seconds"], 60);
+    assert_eq!(cpu["samples"], 60);
+
+    let export = ["history", "export", "--metric", "net", "--since", "3h"];
+    let nothing = machine.run(export).exits(0);
+    assert_eq!(nothing.stdout, "", "nothing was taken");
+    machine
+        .run_with_input(["history", "import", "-"], &csv)
+        .explains(2, "line 62, column 3");
+    let skipped = machine
+        .run_with_input(["history", "import", "-", "--skip-bad"], &csv)
+        .exits(0);
+    assert!(
+        skipped.stderr.contains("line 62, column 3"),
+        "{}",
+        skipped.stderr
+    );
+    let export = machine.run(export).exits(0);
+    let rows: Vec<&str> = export.stdout.lines().collect();
+    assert_eq!(rows[0], "vm,metric,at,value");
+    assert!(
+        (12..=14).contains(&rows.len()),
+        "an hour of 5 minutes: {rows:?}"
+    );
+
+    let stats = machine.run(["history", "stats", "--json"]).exits(0).json();
+    has_fields(
+        &stats,
+        &[
+            "tiers",
+            "vms",
+            "used_bytes",
+            "max_bytes",
+            "cost",
+            "quarantined",
+        ],
+    );
+    assert!(
+        stats["tiers"][1]["sealed_values"]
+            .as_u64()
+            .expect("a count")
+            >= 24
+    );
+    machine.run(["history", "stats"]).exits(0);
+    let verified = machine.run(["history", "verify", "--json"]).exits(0).json();
+    assert_eq!(verified["damaged"], 0);
+}
+
+#[test]
 fn broken_csv_names_line_and_column() {
     let machine = Machine::new();
     fs::write(

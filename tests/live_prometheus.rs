@@ -22,6 +22,12 @@ use std::{
 
 use console::Console;
 use serde_json::Value;
+use shadowcast::{
+    engine::send::Sending,
+    metrics::{Metric, Sample},
+    telemetry::prometheus::{client::Prometheus, remote_write},
+    units::{Timestamp, VmId},
+};
 use support::{await_that, skip};
 
 const DAYS: i64 = 14;
@@ -29,7 +35,9 @@ const STEP: i64 = 300;
 const VCPUS: f64 = 2.0;
 /// The VM of libvirt's own test driver.
 const VM: &str = "test";
-const A_WHILE: Duration = Duration::from_secs(60);
+/// Queries that come through before the kill.
+const BEFORE: usize = 3;
+const A_WHILE: Duration = Duration::from_mins(1);
 
 /// 0..=1: a day's curve, a noise that anyone can compute, and no two days alike.
 fn cpu_at(step: i64) -> f64 {
@@ -90,6 +98,10 @@ fn has_prometheus(test: &str) -> bool {
 impl Server {
     /// Two weeks up to now, as a libvirt exporter that is scraped each minute leaves them.
     fn start() -> Self {
+        Self::start_with(true, &[])
+    }
+
+    fn start_with(history: bool, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -97,19 +109,18 @@ impl Server {
             .as_secs() as i64;
         let last = now / STEP;
         let first = last - DAYS * 288;
-        let text = folder.path().join("history.txt");
-        fs::write(&text, open_metrics(first, last)).expect("it is written");
         let data = folder.path().join("data");
-        let made = Command::new("promtool")
-            .args(["tsdb", "create-blocks-from", "openmetrics"])
-            .args([&text, &data])
-            .output()
-            .expect("promtool runs");
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        if history {
+            let text = folder.path().join("history.txt");
+            fs::write(&text, open_metrics(first, last)).expect("it is written");
+            let made = Command::new("promtool")
+                .args(["tsdb", "create-blocks-from", "openmetrics"])
+                .args([&text, &data])
+                .output()
+                .expect("promtool runs");
+            let said = String::from_utf8_lossy(&made.stderr);
+            assert!(made.status.success(), "{said}");
+        }
         let config = folder.path().join("prometheus.yml");
         fs::write(&config, "global: {}\n").expect("it is written");
         let port = free_port();
@@ -119,6 +130,7 @@ impl Server {
             .arg(format!("--storage.tsdb.path={}", data.display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .arg("--storage.tsdb.retention.time=60d")
+            .args(more)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -383,7 +395,7 @@ fn pass_on(
         // Either side may end it.
         let _ = std::io::copy(&mut answers, &mut back);
     });
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65536];
     while let Ok(read @ 1..) = client.read(&mut buffer) {
         if buffer[..read].starts_with(b"POST ") && queries.fetch_add(1, SeqCst) >= pass {
             held.send(()).expect("the test waits");
@@ -405,7 +417,6 @@ fn a_killed_back_fill_goes_on_where_it_was() {
     if !has_prometheus(test) {
         return;
     }
-    const BEFORE: usize = 3;
     let server = Server::start();
     // All queries of a run that nobody stops.
     let open = Gate::before(server.port, usize::MAX);
@@ -451,4 +462,105 @@ fn a_killed_back_fill_goes_on_where_it_was() {
     assert_is_what_was_generated(&console, &server);
     let document: Value = console.json(&["history", "stats"]);
     assert_eq!(document["quarantined"], 0);
+}
+
+#[test]
+fn samples_go_out_by_remote_write_and_the_same_screens_read_them_there() {
+    let test = "samples_go_out_by_remote_write_and_the_same_screens_read_them_there";
+    if !has_prometheus(test) {
+        return;
+    }
+    let server = Server::start_with(false, &["--web.enable-remote-write-receiver"]);
+    let address = format!("prometheus+http://127.0.0.1:{}", server.port);
+
+    // What is sent comes back, a name that would end its string included.
+    let client = Prometheus::at(&address).expect("an address");
+    let vm = VmId::new("kvm/0000-1\"}\\");
+    let start = server.last * STEP - 1200;
+    for step in 0..100 {
+        let mut sample = Sample {
+            vm: vm.clone(),
+            at: Timestamp::from_secs(start + step * 10 + 1),
+            ..Sample::default()
+        };
+        sample.values[Metric::Cpu.index()] = (step != 50).then_some(step as f32 / 100.0);
+        sample.values[Metric::Net.index()] = Some(1e6 + step as f32);
+        let body = remote_write::encode(&[sample])
+            .expect("it is packed")
+            .expect("values");
+        client.write(body).expect("the server takes it");
+    }
+    let (from, to) = (
+        Timestamp::from_secs(start),
+        Timestamp::from_secs(start + 999),
+    );
+    let back = client
+        .series(&vm, Metric::Cpu, from, to, 10)
+        .expect("it answers");
+    assert_eq!(back.values.len(), 100);
+    for (step, value) in back.values.iter().enumerate() {
+        if step == 50 {
+            assert!(value.is_nan(), "a gap stays a gap");
+        } else {
+            assert!(
+                (value - step as f32 / 100.0).abs() < 1e-6,
+                "step {step}: {value}"
+            );
+        }
+    }
+
+    // The thread of the engine that sends.
+    let now = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs() as i64
+    };
+    let console = console_with(server.port);
+    let id = console.json(&["vm", VM])["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let mut sending = Sending::start(address).expect("a thread");
+    let first = now() - 900;
+    for step in 0..90 {
+        let mut sample = Sample {
+            vm: VmId::new(&*id),
+            at: Timestamp::from_secs(first + step * 10),
+            ..Sample::default()
+        };
+        sample.values[Metric::Cpu.index()] = Some(0.625);
+        sending.send(&[sample]);
+    }
+    let span = (
+        Timestamp::from_secs(first),
+        Timestamp::from_secs(first + 899),
+    );
+    await_that("all samples are there", A_WHILE, || {
+        let series = client
+            .series(&VmId::new(&*id), Metric::Cpu, span.0, span.1, 10)
+            .ok()?;
+        (series
+            .values
+            .iter()
+            .filter(|value| value.is_finite())
+            .count()
+            == 90)
+            .then_some(())
+    });
+
+    // The same verbs read there what the own store never had.
+    let words = ["history", VM, "--since", "1h", "--format", "csv"];
+    let own = console.ok(&words);
+    assert_eq!(own.lines().count(), 1, "the own store has nothing: {own}");
+    console.settings("[history]\nstore = \"prometheus\"\n[prometheus]\nsource = \"prom\"\n");
+    let shown = console.ok(&words);
+    assert!(shown.contains(",0.625"), "{shown}");
+    drop(server);
+    let gone = console.run(&words);
+    assert_eq!(
+        gone.code, 4,
+        "it is read from there: {} {}",
+        gone.stdout, gone.stderr
+    );
 }

@@ -32,6 +32,7 @@ fn open(folder: &Path) -> Metrics {
             five_minutes_days: 10_000,
             hours_days: 10_000,
             max_gigabytes: 100.0,
+            ..HistorySettings::default()
         },
     };
     Metrics::open(folder, keeping).expect("the store opens")

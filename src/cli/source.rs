@@ -44,7 +44,7 @@ impl Source {
 /// Connect a platform or a balancer, read-only
 #[derive(Args)]
 pub struct Add {
-    /// For example qemu:///system, qemu+ssh://user@host/system, test:///default, haproxy+unix:///run/haproxy/admin.sock
+    /// For example qemu:///system, qemu+ssh://user@host/system, test:///default, haproxy+unix:///run/haproxy/admin.sock, prometheus+http://host:9090
     uri: String,
     /// How it is called from now on
     #[arg(long)]

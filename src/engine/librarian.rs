@@ -22,6 +22,7 @@ use crate::{
     metrics::{Metric, Series},
     problem::Problem,
     store::metrics::{Keeping, Metrics, STEP_SECONDS},
+    telemetry::prometheus::{PrometheusError, client::Prometheus},
     units::{EventId, Timestamp, VmId},
 };
 
@@ -36,8 +37,15 @@ const MAX_POINTS: i64 = 2000;
 /// Points of an answer whose step was asked for, at most.
 const MAX_ASKED_POINTS: i64 = 200_000;
 
-/// A platform that keeps its own history, where there is one.
-pub type OwnHistory = Option<Arc<dyn Hypervisor>>;
+/// Who keeps a VM's history, where it is not our own store.
+#[derive(Clone)]
+pub enum Keeper {
+    Platform(Arc<dyn Hypervisor>),
+    /// The address of a Prometheus server that our samples go to.
+    Server(String),
+}
+
+pub type OwnHistory = Option<Keeper>;
 
 /// A question from a face.
 pub enum Question {
@@ -96,6 +104,7 @@ impl Librarian {
             folder: folder.clone(),
             keeping: keeping.clone(),
             metrics: None,
+            server: None,
             clock: clock.clone(),
         };
         std::thread::Builder::new()
@@ -105,6 +114,7 @@ impl Librarian {
             folder,
             keeping,
             metrics: None,
+            server: None,
             clock,
         };
         std::thread::Builder::new()
@@ -119,6 +129,8 @@ struct Desk {
     folder: PathBuf,
     keeping: Keeping,
     metrics: Option<Metrics>,
+    /// The server that was asked last, and its address.
+    server: Option<(String, Prometheus)>,
     clock: Arc<dyn Clock>,
 }
 
@@ -202,19 +214,29 @@ impl Desk {
         step_seconds: u32,
         own: &OwnHistory,
     ) -> Result<Series, Problem> {
-        if let Some(platform) = own {
-            let history = platform
-                .history(vm, metric, from, to, step_seconds)
-                .map_err(|error| {
-                    Problem::unreachable(
-                        "The history was not read.",
-                        error.to_string(),
-                        "Try again when the source answers.",
-                    )
-                })?;
-            if let Some(series) = history {
-                return Ok(series);
+        let unanswered = |error: &dyn std::fmt::Display| {
+            Problem::unreachable(
+                "The history was not read.",
+                error.to_string(),
+                "Try again when the source answers.",
+            )
+        };
+        match own {
+            Some(Keeper::Platform(platform)) => {
+                let history = platform
+                    .history(vm, metric, from, to, step_seconds)
+                    .map_err(|error| unanswered(&error))?;
+                if let Some(series) = history {
+                    return Ok(series);
+                }
             }
+            Some(Keeper::Server(uri)) => {
+                return self
+                    .server(uri)
+                    .and_then(|server| server.series(vm, metric, from, to, step_seconds))
+                    .map_err(|error| unanswered(&error));
+            }
+            None => {}
         }
         let series = self.metrics()?.series(vm, metric, from, to, step_seconds);
         series.map_err(|error| {
@@ -224,7 +246,16 @@ impl Desk {
         })
     }
 
-    /// As much as is learned from at the forecast's step, from the first value on; the step that is not over counts as far as it is.
+    fn server(&mut self, uri: &str) -> Result<&Prometheus, PrometheusError> {
+        let server = match self.server.take() {
+            Some((known, server)) if known == uri => server,
+            _ => Prometheus::at(uri)?,
+        };
+        Ok(&self.server.insert((uri.to_owned(), server)).1)
+    }
+
+    /// As much as is learned from at the forecast's step, from the first value on; the step that is not over counts
+    /// as far as it is.
     fn training(
         &mut self,
         vm: &VmId,

@@ -16,6 +16,7 @@ pub mod handle;
 pub mod librarian;
 pub mod perform;
 pub mod remote;
+pub mod send;
 pub mod shell;
 pub mod simulate;
 pub mod snapshot;

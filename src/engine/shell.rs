@@ -15,15 +15,16 @@ use super::{
     core::{
         Action, Core, Document, Effect, EffectId, Fetch, Input, ReplyTo, SourceConfig, SourceRole,
     },
-    librarian::{Librarian, OwnHistory, Question, Round},
+    librarian::{Keeper, Librarian, OwnHistory, Question, Round},
     perform::{Performer, Platform, coarse},
+    send::Sending,
 };
 use crate::{
     hypervisor::{
         Claim, Control, Hypervisor,
         simulated::{Clock, Fleet},
     },
-    policy::{Sampling, Settings},
+    policy::{HistoryStore, Sampling, Settings},
     problem::Problem,
     replication::Manifest,
     store::{
@@ -47,6 +48,12 @@ pub struct Shell {
     pub inputs: Sender<Input>,
     pub librarian: Librarian,
     errands: std::sync::mpsc::Sender<Errand>,
+    /// The source that samples are sent to, where the settings name one.
+    wanted_server: Option<SourceName>,
+    /// Its address, once it is known.
+    history_server: Option<String>,
+    reads_from_server: bool,
+    sending: Option<Sending>,
     platforms: BTreeMap<SourceName, Platform>,
     armed: BTreeSet<SourceName>,
     collectors: HashMap<SourceName, Collector>,
@@ -99,6 +106,10 @@ impl Shell {
             inputs,
             librarian,
             errands,
+            wanted_server: settings.sends_to().map(SourceName::new),
+            history_server: None,
+            reads_from_server: settings.history.store == HistoryStore::Prometheus,
+            sending: None,
             platforms: BTreeMap::new(),
             armed: BTreeSet::new(),
             collectors: HashMap::new(),
@@ -154,8 +165,15 @@ impl Shell {
                     self.collectors.remove(&name);
                     self.platforms.remove(&name);
                     self.armed.remove(&name);
+                    if self.wanted_server.as_ref() == Some(&name) {
+                        self.history_server = None;
+                        self.sending = None;
+                    }
                 }
                 Effect::Store(samples) => {
+                    if let Some(sending) = &mut self.sending {
+                        sending.send(&samples);
+                    }
                     if let Err(error) = self.metrics.append(&samples) {
                         // Samples may be lost; operations never.
                         tracing::warn!(%error, "samples were not kept");
@@ -295,6 +313,7 @@ impl Shell {
         if config.armed {
             self.armed.insert(config.name.clone());
         }
+        self.send_to(&config);
         let platform = self.platform(&config);
         self.platforms.insert(config.name.clone(), platform.clone());
         let name = config.name.clone();
@@ -339,10 +358,25 @@ impl Shell {
 
     /// A simulated fleet is a function of its seed: its history is asked for, not kept.
     fn own_history(&self, source: &SourceName) -> OwnHistory {
-        self.fleet.as_ref()?;
+        if self.fleet.is_none() {
+            let uri = self.history_server.clone();
+            return uri.filter(|_| self.reads_from_server).map(Keeper::Server);
+        }
         match self.platforms.get(source) {
-            Some(Platform::Hypervisor(slot)) => slot.get().cloned(),
+            Some(Platform::Hypervisor(slot)) => slot.get().cloned().map(Keeper::Platform),
             _ => None,
+        }
+    }
+
+    /// A server that is to keep our samples was added or is back.
+    fn send_to(&mut self, config: &SourceConfig) {
+        if !config.is_history() || self.wanted_server.as_ref() != Some(&config.name) {
+            return;
+        }
+        self.history_server = Some(config.uri.clone());
+        match Sending::start(config.uri.clone()) {
+            Ok(sending) => self.sending = Some(sending),
+            Err(error) => tracing::error!(%error, "no thread to send samples"),
         }
     }
 

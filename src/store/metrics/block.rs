@@ -1,24 +1,27 @@
 //! A block: the open values of a few VMs in one step of the roll-ups, laid out so that one series is found at once.
 //!
 //! ```text
-//! crc32 | columns u8 | steps u16 | metrics of each lane u16 × 16 | offset u32 for each series | packed cells…
+//! crc32 | columns u8 | steps u16 | metrics of each lane u16 × 32 | offset u32 for each series | packed cells…
 //! ```
 
 use super::{
     cell::{Bytes, CHECKSUM, Cell, GAP, Packed, checked, pack, seal_with_checksum},
     tier::LANES,
 };
+use crate::metrics::Metric;
 
 const HEAD: usize = 3 + 2 * LANES as usize;
-/// Bits of a lane's mask.
-const METRICS: usize = 16;
+/// No block holds more cells a series than this; one that says so is damaged.
+const MAX_CELLS: usize = 4 * 300;
 
-/// A block in memory: for each lane and metric nothing, or `columns × steps` cells.
+/// A block in memory: `columns × steps` cells for each lane and metric, in one piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     pub columns: usize,
     pub steps: usize,
-    series: Vec<Option<Vec<Cell>>>,
+    /// The metrics that a lane has.
+    masks: [u16; LANES as usize],
+    cells: Vec<Cell>,
 }
 
 impl Block {
@@ -26,31 +29,42 @@ impl Block {
         Self {
             columns,
             steps,
-            series: vec![None; LANES as usize * METRICS],
+            masks: [0; LANES as usize],
+            cells: vec![GAP; LANES as usize * Metric::COUNT * columns * steps],
         }
     }
 
+    fn place(&self, lane: usize, metric: usize) -> std::ops::Range<usize> {
+        let length = self.columns * self.steps;
+        let start = (lane * Metric::COUNT + metric) * length;
+        start..start + length
+    }
+
     pub fn get(&self, lane: usize, metric: usize) -> Option<&[Cell]> {
-        self.series[lane * METRICS + metric].as_deref()
+        let there = self.masks[lane] & (1 << metric) != 0;
+        there.then(|| &self.cells[self.place(lane, metric)])
     }
 
     pub fn cells(&mut self, lane: usize, metric: usize) -> &mut [Cell] {
-        let length = self.columns * self.steps;
-        self.series[lane * METRICS + metric].get_or_insert_with(|| vec![GAP; length])
+        self.masks[lane] |= 1 << metric;
+        let place = self.place(lane, metric);
+        &mut self.cells[place]
     }
 
     pub fn clear(&mut self, lane: usize, metric: usize) {
-        self.series[lane * METRICS + metric] = None;
+        self.cells(lane, metric).fill(GAP);
+        self.masks[lane] &= !(1 << metric);
     }
 
     pub fn is_empty(&self) -> bool {
-        self.series.iter().all(Option::is_none)
+        self.masks.iter().all(|mask| *mask == 0)
     }
 
     /// Lane, metric and cells of every series.
     pub fn iter(&self) -> impl Iterator<Item = (usize, usize, &[Cell])> {
-        self.series.iter().enumerate().filter_map(|(index, cells)| {
-            Some((index / METRICS, index % METRICS, cells.as_deref()?))
+        (0..LANES as usize).flat_map(move |lane| {
+            (0..Metric::COUNT)
+                .filter_map(move |metric| Some((lane, metric, self.get(lane, metric)?)))
         })
     }
 
@@ -58,19 +72,16 @@ impl Block {
         let mut blob = vec![0; CHECKSUM];
         blob.push(self.columns as u8);
         blob.extend_from_slice(&(self.steps as u16).to_le_bytes());
-        for lane in self.series.chunks(METRICS) {
-            let mask = (0..METRICS).fold(0_u16, |mask, metric| {
-                mask | (u16::from(lane[metric].is_some()) << metric)
-            });
+        for mask in self.masks {
             blob.extend_from_slice(&mask.to_le_bytes());
         }
         let offsets = blob.len();
-        let count = self.series.iter().flatten().count();
-        blob.resize(offsets + 4 * count, 0);
-        for (index, cells) in self.series.iter().flatten().enumerate() {
+        let count: u32 = self.masks.iter().map(|mask| mask.count_ones()).sum();
+        blob.resize(offsets + 4 * count as usize, 0);
+        for (index, (_, _, cells)) in self.iter().enumerate() {
             let offset = (blob.len() - CHECKSUM) as u32;
-            blob[offsets + 4 * index..offsets + 4 * index + 4]
-                .copy_from_slice(&offset.to_le_bytes());
+            let at = offsets + 4 * index;
+            blob[at..at + 4].copy_from_slice(&offset.to_le_bytes());
             pack(cells, &mut blob);
         }
         seal_with_checksum(key, &mut blob);
@@ -80,10 +91,25 @@ impl Block {
     /// `None` when the blob is not what was written.
     pub fn decode(key: i64, blob: &[u8]) -> Option<Self> {
         let view = View::new(checked(key, blob)?)?;
+        if view.columns * view.steps > MAX_CELLS {
+            return None;
+        }
         let mut block = Self::new(view.columns, view.steps);
-        for (index, series) in block.series.iter_mut().enumerate() {
-            if let Some(packed) = view.find(index / METRICS, index % METRICS)? {
-                *series = Some(packed.cells(view.rest).collect());
+        for lane in 0..LANES as usize {
+            // Metrics that are not known here: it is not of this schema.
+            if view.mask(lane) >> Metric::COUNT != 0 {
+                return None;
+            }
+            for metric in 0..Metric::COUNT {
+                if let Some(packed) = view.find(lane, metric)? {
+                    for (cell, found) in block
+                        .cells(lane, metric)
+                        .iter_mut()
+                        .zip(packed.cells(view.rest))
+                    {
+                        *cell = found;
+                    }
+                }
             }
         }
         Some(block)
@@ -157,7 +183,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_block_comes_back_whole_and_by_series(
-            filled in proptest::collection::vec((0..16_usize, 0..16_usize, 0..30_usize, 0..GAP), 0..40),
+            filled in proptest::collection::vec((0..32_usize, 0..8_usize, 0..30_usize, 0..GAP), 0..40),
             key in any::<i64>(),
         ) {
             let mut block = Block::new(1, 30);
@@ -166,8 +192,8 @@ mod tests {
             }
             let blob = block.encode(key);
             let view = View::of(key, &blob).unwrap();
-            for lane in 0..16 {
-                for metric in 0..16 {
+            for lane in 0..32 {
+                for metric in 0..8 {
                     let seen: Option<Vec<Cell>> = view.cells(lane, metric).map(Iterator::collect);
                     prop_assert_eq!(seen.as_deref(), block.get(lane, metric));
                 }

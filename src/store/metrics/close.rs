@@ -18,6 +18,8 @@ use crate::metrics::{Metric, Sample};
 
 /// Steps that stay open: samples of hosts that are read a little later still find theirs.
 const OPEN_STEPS: usize = 2;
+/// More than these an append closes itself: nobody keeps the store up, and the head must stay small.
+const MAX_OPEN_STEPS: usize = 4;
 
 /// What an append will know of each VM once it is on disk.
 type Newest = HashMap<VmNumber, (i64, i64)>;
@@ -93,11 +95,30 @@ impl Metrics {
             rows.dedup_by_key(|(vm, _)| *vm);
             self.write_tick(at, &rows)?;
         }
-        while self.head.open_steps().len() > OPEN_STEPS {
+        self.close_down_to(MAX_OPEN_STEPS)?;
+        Ok(newest)
+    }
+
+    fn close_down_to(&mut self, left: usize) -> Result<(), StoreError> {
+        while self.head.open_steps().len() > left {
             let oldest = self.head.open_steps()[0];
             self.close_step(oldest)?;
         }
-        Ok(newest)
+        Ok(())
+    }
+
+    /// Closes one step that is over; false when none is.
+    pub(super) fn close_next(&mut self) -> Result<bool, StoreError> {
+        self.refresh()?;
+        let open = self.head.open_steps().len();
+        if open <= OPEN_STEPS {
+            return Ok(false);
+        }
+        self.writing(|this| {
+            this.refresh()?;
+            this.close_down_to(open - 1)
+        })?;
+        Ok(true)
     }
 
     /// Takes out of `row` what an open tick holds already.

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! append ─→ tick  (one row a tick, on disk before `append` returns)
-//!             │ when the 5 minutes are over
+//!             │ when the 5 minutes are over (`maintain`, which also does the rest)
 //!             ├─→ sample block ──────┐ when the day is over
 //!             ├─→ 5-minute block ────┼─→ chunk: one series, one window, pco
 //!             └─→ hour block ────────┘ (30 days for hours)
 //! import ───────────────────────────→ chunk
 //! ```
 //!
-//! A block holds 16 VMs, so that one read finds what is open of a series; a chunk holds one series. Each row carries a
+//! A block holds 32 VMs, so that one read finds what is open of a series; a chunk holds one series. Each row carries a
 //! checksum over its bytes and its key: one that is wrong is moved to `quarantine`, and its values are gaps, never
 //! wrong ones. A file that SQLite itself finds damaged is moved aside whole and begun anew.
 //!

@@ -1,5 +1,5 @@
-//! What is done in idle time: sealing windows that are over into chunks, and dropping what is past its keeping time.
-//! Each call does a little, so that nobody who writes waits long.
+//! What is done in idle time: closing steps and sealing windows that are over, and dropping what is past its keeping
+//! time. Each call does a little, so that nobody who writes waits long.
 
 use super::{
     FILE, Metrics, StoreError,
@@ -25,6 +25,9 @@ impl Metrics {
     /// # Errors
     /// When the file cannot be written; what was due stays due.
     pub fn maintain(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+        if self.close_next()? {
+            return Ok(true);
+        }
         if now < self.nothing_due_before && self.nothing_due_before.secs_since(now) <= REST_SECONDS
         {
             return Ok(false);

@@ -87,7 +87,7 @@ pub fn sample_step(interval_seconds: u32) -> u32 {
 }
 
 /// VMs whose open values lie in one block.
-pub const LANES: u32 = 16;
+pub const LANES: u32 = 32;
 
 /// The number of a VM in the file, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,4 +1,4 @@
-//! Asks a server. It is only ever read: queries go out, nothing is written there.
+//! Asks a server, and sends samples to one that is to keep them.
 
 use std::{io::Read, time::Duration};
 
@@ -9,11 +9,16 @@ use reqwest::{
 
 use super::{
     PrometheusError,
-    backfill::Slice,
+    backfill::{MAX_POINTS, Slice},
     queries::STEP_SECONDS,
+    remote_write,
     wire::{self, Found},
 };
-use crate::validation::prober::{cause, http_client};
+use crate::{
+    metrics::{Metric, Series},
+    units::{Timestamp, VmId},
+    validation::prober::{cause, http_client},
+};
 
 /// What the address of such a source begins with.
 pub const SCHEME: &str = "prometheus+";
@@ -73,12 +78,25 @@ impl Prometheus {
     /// # Errors
     /// When nobody answers, the server refuses, or its answer is too large or no answer.
     pub fn slice(&self, slice: &Slice) -> Result<Vec<Found>, PrometheusError> {
-        // The value at a moment is of the step that ends there.
-        let step = i64::from(STEP_SECONDS);
+        self.range(&slice.query, slice.start, slice.end, STEP_SECONDS)
+    }
+
+    /// Values of the steps from `start` to `end`; the one at a moment is of the step that ends there.
+    ///
+    /// # Errors
+    /// As [`Prometheus::slice`].
+    pub fn range(
+        &self,
+        query: &str,
+        start: Timestamp,
+        end: Timestamp,
+        step_seconds: u32,
+    ) -> Result<Vec<Found>, PrometheusError> {
+        let step = i64::from(step_seconds);
         let form = [
-            ("query", slice.query.clone()),
-            ("start", (slice.start.as_secs() + step).to_string()),
-            ("end", slice.end.as_secs().to_string()),
+            ("query", query.to_owned()),
+            ("start", (start.as_secs() + step).to_string()),
+            ("end", end.as_secs().to_string()),
             ("step", step.to_string()),
         ];
         let body = url::form_urlencoded::Serializer::new(String::new())
@@ -91,6 +109,75 @@ impl Prometheus {
             .body(body);
         let (status, body) = send(request)?;
         wire::matrix(status, &body)
+    }
+
+    /// Our own samples of one metric, as they were sent there; gaps where it has none.
+    ///
+    /// # Errors
+    /// As [`Prometheus::slice`].
+    pub fn series(
+        &self,
+        vm: &VmId,
+        metric: Metric,
+        from: Timestamp,
+        to: Timestamp,
+        step_seconds: u32,
+    ) -> Result<Series, PrometheusError> {
+        let step_seconds = step_seconds.max(1);
+        let step = i64::from(step_seconds);
+        let start = from.floor_to(step_seconds);
+        let steps = to.secs_since(start).max(0) / step + 1;
+        let query = remote_write::query(vm, metric, step_seconds);
+        let mut values = vec![f32::NAN; steps as usize];
+        // Long spans in pieces that the server answers.
+        for first in (0..steps).step_by(MAX_POINTS as usize - 1) {
+            let last = (first + i64::from(MAX_POINTS) - 1).min(steps);
+            let (begin, end) = (start.plus_secs(first * step), start.plus_secs(last * step));
+            for (at, text) in self
+                .range(&query, begin, end, step_seconds)?
+                .iter()
+                .flat_map(|found| &found.values)
+            {
+                let index = (*at as i64 - step - start.as_secs()).div_euclid(step);
+                let place = usize::try_from(index)
+                    .ok()
+                    .and_then(|index| values.get_mut(index));
+                let value = text.parse::<f32>().ok().filter(|value| value.is_finite());
+                if let (Some(place), Some(value)) = (place, value) {
+                    *place = value;
+                }
+            }
+        }
+        Ok(Series {
+            start,
+            step_seconds,
+            values,
+        })
+    }
+
+    /// Hands over what `remote_write::encode` packed.
+    ///
+    /// # Errors
+    /// When nobody answers, or the server does not take it.
+    pub fn write(&self, body: Vec<u8>) -> Result<(), PrometheusError> {
+        let request = self
+            .client
+            .post(self.url("api/v1/write")?)
+            .header("content-type", "application/x-protobuf")
+            .header("content-encoding", "snappy")
+            .header("x-prometheus-remote-write-version", "0.1.0")
+            .body(body);
+        match send(request)? {
+            (200..300, _) => Ok(()),
+            // Too much at once: later it may take it.
+            (429, body) => Err(PrometheusError::Unreachable(
+                wire::refusal(429, &body).to_string(),
+            )),
+            (status @ 500.., body) => Err(PrometheusError::Unreachable(
+                wire::refusal(status, &body).to_string(),
+            )),
+            (status, body) => Err(wire::refusal(status, &body)),
+        }
     }
 
     fn url(&self, path: &str) -> Result<Url, PrometheusError> {

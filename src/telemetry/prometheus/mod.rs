@@ -1,11 +1,12 @@
 //! History from Prometheus and whatever else speaks its HTTP API (VictoriaMetrics, Thanos, Mimir).
 //!
 //! `wire` reads its answers, `queries` says what is asked and which VM an answer is of, `backfill` cuts a long span
-//! into slices that any server answers; all three are pure. `client` asks.
+//! into slices that any server answers, `remote_write` packs our samples; these are pure. `client` asks and sends.
 
 pub mod backfill;
 pub mod client;
 pub mod queries;
+pub mod remote_write;
 pub mod wire;
 
 /// Why a server's answer is of no use.

@@ -212,8 +212,12 @@ fn controls(
             uri: source.uri.clone(),
         });
     }
-    let id = ui.scope_id().with(("arm", source.name.as_str()));
     let right = test.left() - 18.0;
+    if source.kind == SourceKind::History {
+        let only_read = text::right(ui, right, y, "only read", theme::medium(12.5), tokens.dim);
+        return only_read.rect.left();
+    }
+    let id = ui.scope_id().with(("arm", source.name.as_str()));
     let flipped = button::switch(ui, id, right, y, source.armed, &format!("Arm {name}"));
     if flipped {
         pass.out.push(Command::SourceArm {
