@@ -162,11 +162,11 @@ fn help_and_version_exit_with_0_and_list_only_what_is_built() {
     let machine = Machine::new();
     let help = machine.run(["--help"]).exits(0);
     for verb in [
-        "vms", "approve", "traffic", "shadow", "lab", "agent", "backtest",
+        "vms", "approve", "traffic", "shadow", "lab", "agent", "backtest", "events", "simulate",
     ] {
         assert!(help.stdout.contains(&format!("\n  {verb} ")), "{verb}");
     }
-    for verb in ["events", "whatif", "replay", "report", "audit", "load"] {
+    for verb in ["whatif", "report", "audit", "load"] {
         assert!(!help.stdout.contains(&format!("\n  {verb} ")), "{verb}");
     }
     let version = machine.run(["--version"]).exits(0);
@@ -333,6 +333,152 @@ fn a_forecast_without_history_is_never_invented() {
         .run(["forecast", "test", "--json"])
         .explains(1, "history");
     assert_eq!(done.stdout, "");
+}
+
+/// A daily course of the test driver's VM, two weeks of it up to now.
+fn two_weeks() -> String {
+    let now = jiff::Timestamp::now().as_second() / 300 * 300;
+    let mut csv = String::from("vm,metric,at,value\n");
+    for step in (1..=14 * 288).rev() {
+        let at = now - step * 300;
+        let angle = (at % 86_400) as f64 / 86_400.0 * std::f64::consts::TAU;
+        // A little noise: a curve without any is forecast without an interval.
+        let noise = f64::from((step * 7919 % 100) as i32) / 5000.0;
+        csv += &format!("test,cpu,{at},{:.4}\n", 0.25 - 0.1 * angle.cos() + noise);
+    }
+    csv
+}
+
+fn means(forecast: &Value) -> Vec<(String, f64)> {
+    let points = forecast["points"].as_array().expect("points");
+    points
+        .iter()
+        .map(|point| {
+            let at = point["at"].as_str().expect("a time").to_owned();
+            (at, point["mean"].as_f64().expect("a number"))
+        })
+        .collect()
+}
+
+#[test]
+fn an_import_and_an_event_change_the_forecast() {
+    let machine = Machine::with_test_driver();
+    machine
+        .run_with_input(["history", "import", "-"], &two_weeks())
+        .exits(0);
+    let forecast = || machine.run(["forecast", "test", "--json"]).exits(0).json();
+    let before = means(&forecast());
+    let now = jiff::Timestamp::now();
+    let begins = now.as_second() / 300 * 300 + 3 * 3600;
+    let starts = jiff::Timestamp::from_second(begins)
+        .expect("a moment")
+        .to_string();
+    let added = machine
+        .run([
+            "events",
+            "add",
+            "Sale",
+            "--starts",
+            &starts,
+            "--for",
+            "1h",
+            "--factor",
+            "2",
+            "--affects",
+            "vm:test",
+        ])
+        .exits(0);
+    assert!(
+        added.stdout.contains("Sale is in the calendar as e-"),
+        "{}",
+        added.stdout
+    );
+    let after = means(&forecast());
+    let ends = jiff::Timestamp::from_second(begins + 3600)
+        .expect("a moment")
+        .to_string();
+    let mut doubled = 0;
+    for (at, mean) in &after {
+        let Some((_, usual)) = before.iter().find(|(other, _)| other == at) else {
+            continue;
+        };
+        let factor = if *at >= starts && *at < ends {
+            2.0
+        } else {
+            1.0
+        };
+        // Between the two forecasts a step may have passed, which moves them a little.
+        assert!(
+            (mean / usual - factor).abs() < 0.2,
+            "{at}: {usual} became {mean}"
+        );
+        doubled += u32::from(factor > 1.0);
+    }
+    assert_eq!(doubled, 12, "an hour of five minutes");
+
+    let listed = machine.run(["events", "list", "--json"]).exits(0).json();
+    assert_eq!(listed["events"][0]["event"]["name"], "Sale");
+    assert_eq!(listed["events"][0]["vms"], 1);
+    machine.run(["events", "remove", "Sale"]).exits(0);
+    let gone = means(&forecast());
+    assert!(gone.iter().all(|(_, mean)| *mean < 0.45), "{gone:?}");
+}
+
+#[test]
+fn events_come_from_files_and_what_is_wrong_with_them_is_said() {
+    let machine = Machine::new();
+    let table = "name,starts,ends,kind,factor\n\
+                 Newsletter,2026-11-24T09:00:00Z,2026-11-24T11:00:00Z,campaign,1.4\n\
+                 Wrong,tomorrow,2026-11-24T11:00:00Z,,\n";
+    fs::write(machine.path("events.csv"), table).expect("a file is written");
+    let file = machine.path("events.csv").display().to_string();
+    let taken = machine.run(["events", "import", &file]).exits(0);
+    assert!(
+        taken.stderr.contains("line 3: `starts`"),
+        "{}",
+        taken.stderr
+    );
+    assert!(
+        taken.stdout.contains("1 events imported"),
+        "{}",
+        taken.stdout
+    );
+    // Once more changes nothing: it is the same event.
+    machine.run(["events", "import", &file]).exits(0);
+    let listed = machine.run(["events", "list", "--json"]).exits(0).json();
+    assert_eq!(listed["events"].as_array().map(Vec::len), Some(1));
+
+    let calendar = machine.run(["events", "export"]).exits(0).stdout;
+    assert!(calendar.contains("SUMMARY:Newsletter"), "{calendar}");
+    machine
+        .run(["events", "holidays", "Germany", "--zone", "Europe/Berlin"])
+        .exits(0);
+    let listed = machine.run(["events", "list", "--json"]).exits(0).json();
+    assert!(listed["events"].as_array().map_or(0, Vec::len) > 20);
+
+    fs::write(machine.path("events.csv"), "what,when\n").expect("a file is written");
+    machine
+        .run(["events", "import", &file])
+        .explains(2, "no column `what`");
+    machine
+        .run(["events", "holidays", "Atlantis"])
+        .explains(2, "Germany");
+    machine
+        .run([
+            "events",
+            "add",
+            "x",
+            "--starts",
+            "2026-11-24T09:00:00Z",
+            "--for",
+            "1h",
+            "--repeats",
+            "FREQ=SOMETIMES",
+        ])
+        .explains(2, "FREQ=SOMETIMES");
+    machine
+        .run(["events", "remove", "nothing"])
+        .explains(2, "no event nothing");
 }
 
 #[test]

@@ -13,9 +13,10 @@ use egui_kittest::{
 };
 use sample::StandIn;
 use shadowcast::{
+    calendar::{Event, Target, Window as Occurrence},
     engine::{
         command::{Answer, Command},
-        snapshot::{OperationState, Snapshot},
+        snapshot::{EventView, OperationState, Snapshot},
     },
     problem::Problem,
     ui::{App, ThemeChoice, UiOptions},
@@ -40,8 +41,17 @@ impl eframe::App for Console {
 type Window = Harness<'static, Console>;
 
 fn open_as(snapshot: Snapshot, theme: Theme, size: [f32; 2]) -> Window {
+    open_with(snapshot, theme, size, |_| {})
+}
+
+fn open_with(
+    snapshot: Snapshot,
+    theme: Theme,
+    size: [f32; 2],
+    change: impl FnOnce(&mut UiOptions),
+) -> Window {
     let (handle, engine) = sample::stand_in(snapshot);
-    let options = UiOptions {
+    let mut options = UiOptions {
         theme: match theme {
             Theme::Dark => ThemeChoice::Dark,
             Theme::Light => ThemeChoice::Light,
@@ -50,6 +60,7 @@ fn open_as(snapshot: Snapshot, theme: Theme, size: [f32; 2]) -> Window {
         zone: jiff::tz::TimeZone::UTC,
         ..UiOptions::default()
     };
+    change(&mut options);
     let mut window = Harness::builder()
         .with_size(size)
         .with_pixels_per_point(1.0)
@@ -493,6 +504,110 @@ fn a_source_is_armed_and_removed_only_after_a_question() {
             name: SourceName::from("kvm-edge")
         }]
     );
+}
+
+fn calendar() -> Vec<EventView> {
+    let event = |id: &str, name: &str, in_hours: i64| {
+        let starts = sample::NOW.plus_secs(in_hours * 3600);
+        EventView {
+            event: Event {
+                id: id.into(),
+                name: name.to_owned(),
+                starts,
+                lasts_seconds: 7200,
+                rule: Some("FREQ=WEEKLY".to_owned()),
+                zone: "UTC".to_owned(),
+                ..Event::default()
+            },
+            next: Some(Occurrence {
+                from: starts,
+                to: starts.plus_secs(7200),
+            }),
+            vms: 12,
+        }
+    };
+    vec![
+        event("e-1", "Flash sale", 3),
+        event("e-2", "Month's end", 60),
+    ]
+}
+
+#[test]
+fn an_event_is_typed_kept_left_out_and_removed() {
+    let mut window = open(fleet());
+    key(&mut window, Key::Num5);
+    assert!(shows(&window, "Nothing is in the calendar."));
+    press(&mut window, "Add an event");
+    press(&mut window, "Keep the event");
+    assert!(
+        shows(&window, "its name needs"),
+        "an empty name is refused at once"
+    );
+    assert!(commands(&mut window).is_empty());
+    write(&mut window, "Event: Name", "Black Friday");
+    write(&mut window, "Event: Affects", "service:shop");
+    write(&mut window, "Event: Change of load, %", "40");
+    press(&mut window, "Week");
+    press(&mut window, "Keep the event");
+    let sent = commands(&mut window);
+    let [Command::EventPut { event }] = &sent[..] else {
+        panic!("{sent:?}");
+    };
+    assert_eq!(event.name, "Black Friday");
+    assert_eq!(event.rule.as_deref(), Some("FREQ=WEEKLY"));
+    assert!((event.expected_factor.unwrap() - 1.4).abs() < 1e-9);
+    assert_eq!(event.affects, [Target::Service("shop".to_owned())]);
+
+    publish(&mut window, |now| now.calendar = Arc::new(calendar()));
+    press(&mut window, "Cancel");
+    window.get_by_label("Flash sale, in 3 h 00").click();
+    settle(&mut window);
+    assert!(
+        matches!(&commands(&mut window)[..], [Command::EventReport { event }] if event.as_str() == "e-1")
+    );
+    press(&mut window, "Leave out of learning");
+    press(&mut window, "Remove Flash sale");
+    let sent = commands(&mut window);
+    let put = sent
+        .iter()
+        .any(|one| matches!(one, Command::EventPut { event } if event.exclude));
+    let removed = sent
+        .iter()
+        .any(|one| matches!(one, Command::EventRemove { event } if event.as_str() == "e-1"));
+    assert!(put && removed, "{sent:?}");
+}
+
+#[test]
+fn events_are_imported_from_the_file_that_is_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.csv");
+    let table =
+        "name,starts,ends\nSale,2026-11-24T09:00:00Z,2026-11-24T11:00:00Z\nWrong,now,then\n";
+    std::fs::write(&file, table).unwrap();
+    let (asked, wanted) = std::sync::mpsc::channel();
+    let chosen = file.clone();
+    let mut window = open_with(fleet(), Theme::Dark, [1440.0, 900.0], move |options| {
+        options.files = Arc::new(move |wanted| {
+            asked.send(wanted).unwrap();
+            Some(chosen.clone())
+        });
+    });
+    key(&mut window, Key::Num5);
+    press(&mut window, "Import…");
+    assert_eq!(wanted.recv().unwrap().endings, ["ics", "csv"]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let sent = loop {
+        let sent = commands(&mut window);
+        if !sent.is_empty() {
+            break sent;
+        }
+        assert!(std::time::Instant::now() < deadline, "nothing was imported");
+    };
+    assert!(
+        matches!(&sent[..], [Command::EventsImport { events }] if events.len() == 1),
+        "{sent:?}"
+    );
+    assert!(shows(&window, "Left out: line 3"));
 }
 
 #[test]

@@ -190,7 +190,8 @@ impl Core {
     }
 
     pub(super) fn calendar_views(&mut self, at: Timestamp) -> Arc<Vec<EventView>> {
-        if let Some((made, views)) = &self.views.calendar
+        if let Some((made, vms, views)) = &self.views.calendar
+            && *vms == self.vms.len()
             && at.secs_since(*made) < VIEW_SECONDS
         {
             return views.clone();
@@ -218,7 +219,7 @@ impl Core {
             )
         });
         let views = Arc::new(views);
-        self.views.calendar = Some((at, views.clone()));
+        self.views.calendar = Some((at, self.vms.len(), views.clone()));
         views
     }
 }

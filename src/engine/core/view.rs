@@ -30,8 +30,8 @@ const MAX_DECIDED: usize = 50;
 pub(super) struct Cache {
     pub vms: Option<Arc<Vec<VmView>>>,
     pub events: Option<Arc<Vec<TimelineEntry>>>,
-    /// When it was made: what is next changes with time.
-    pub calendar: Option<(Timestamp, Arc<Vec<EventView>>)>,
+    /// When it was made and of how many VMs: what is next changes with time, whom it affects with the fleet.
+    pub calendar: Option<(Timestamp, usize, Arc<Vec<EventView>>)>,
     pools: Arc<Vec<Pool>>,
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use eframe::egui::{Rect, Role, ScrollArea, Sense, Ui, UiBuilder, WidgetInfo, pos2, vec2};
 
-use super::{calendar_form::Draft, calendar_side, empty};
+use super::{calendar_form::Draft, calendar_month::Month, calendar_side, empty};
 use crate::{
     calendar::{ics, table},
     engine::{
@@ -41,9 +41,10 @@ pub struct CalendarView {
     /// What became of the newest import, where not all of it was taken.
     pub remark: Option<String>,
     /// What each event did, as far as it was asked for; `None` while the answer is on its way.
-    pub reports: BTreeMap<EventId, Option<Arc<EventReport>>>,
+    pub reports: BTreeMap<EventId, Option<Result<Arc<EventReport>, String>>>,
     ask: files::Ask,
     dialog: Option<files::Asked>,
+    month: Month,
 }
 
 impl CalendarView {
@@ -55,16 +56,22 @@ impl CalendarView {
             reports: BTreeMap::new(),
             ask,
             dialog: None,
+            month: Month::default(),
         }
     }
 
     pub fn answered(&mut self, command: &Command, reply: &Reply) {
         match (command, reply) {
             (Command::EventReport { event }, Ok(Answer::EventReport { report })) => {
-                self.reports.insert(event.clone(), Some(Arc::clone(report)));
+                self.reports
+                    .insert(event.clone(), Some(Ok(Arc::clone(report))));
             }
-            (Command::EventReport { event }, _) => {
-                self.reports.remove(event);
+            (Command::EventReport { event }, other) => {
+                let why = match other {
+                    Err(problem) => format!("{} {}", problem.what, problem.why),
+                    Ok(_) => "The engine answered something else.".to_owned(),
+                };
+                self.reports.insert(event.clone(), Some(Err(why)));
             }
             (Command::EventPut { .. }, Ok(Answer::Event { event })) => {
                 self.draft = None;
@@ -97,9 +104,29 @@ impl CalendarView {
         let tools = Rect::from_min_size(main.min, vec2(main.width(), 56.0));
         self.tools(ui, tools, pass);
         text::hline(ui, main.left()..=main.right(), tools.bottom(), tokens.line);
-        let list = Rect::from_min_max(tools.left_bottom() + vec2(0.0, 1.0), main.max);
         let now = Arc::clone(pass.now);
+        let rest = Rect::from_min_max(tools.left_bottom() + vec2(0.0, 1.0), main.max);
+        // The list has what it needs, up to two fifths; the weeks have the rest.
+        let wanted = ROW * now.calendar.len() as f32 + 8.0;
+        let cut = rest.top() + wanted.min(rest.height() * 0.4);
+        let list = if now.calendar.is_empty() {
+            rest
+        } else {
+            Rect::from_min_max(rest.min, pos2(rest.right(), cut))
+        };
         part(ui, "calendar", list, |ui| self.list(ui, list, &now, pass));
+        if !now.calendar.is_empty() {
+            text::hline(ui, rest.left()..=rest.right(), cut, tokens.line);
+            let month = Rect::from_min_max(pos2(rest.left() + 22.0, cut + 6.0), rest.max)
+                .shrink2(vec2(0.0, 8.0))
+                .with_max_x(rest.right() - 22.0);
+            part(ui, "month", month, |ui| {
+                if let Some(event) = self.month.ui(ui, month, self.selected.as_ref(), pass) {
+                    self.selected = Some(event);
+                    self.draft = None;
+                }
+            });
+        }
         ui.painter().rect_filled(side, 0, tokens.panel);
         text::vline(ui, side.left(), side.top()..=side.bottom(), tokens.line);
         part(ui, "event", side, |ui| {
@@ -260,7 +287,15 @@ pub(super) fn repeats(rule: Option<&str>) -> String {
             "WEEKLY" => "every week".to_owned(),
             "MONTHLY" => "every month".to_owned(),
             "YEARLY" => "every year".to_owned(),
-            _ => printable(rule),
+            other => match other.split_once(";INTERVAL=") {
+                Some(("DAILY", count)) if count.parse::<u16>().is_ok() => {
+                    format!("every {count} days")
+                }
+                Some(("WEEKLY", count)) if count.parse::<u16>().is_ok() => {
+                    format!("every {count} weeks")
+                }
+                _ => printable(rule),
+            },
         },
     }
 }

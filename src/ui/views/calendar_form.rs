@@ -197,7 +197,8 @@ fn field(ui: &mut Ui, name: &str, value: &mut String, hint: &str) {
     text::wrapped(ui, name, theme::medium(12.5), tokens.dim);
     ui.add_space(4.0);
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 36.0), Sense::hover());
-    text_field(ui, rect, value, name, hint);
+    // The words above it are a label of their own.
+    text_field(ui, rect, value, &format!("Event: {name}"), hint);
     ui.add_space(12.0);
 }
 

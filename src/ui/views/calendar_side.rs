@@ -50,7 +50,11 @@ pub fn ui(ui: &mut Ui, view: &mut CalendarView, now: &Snapshot, pass: &mut Pass<
     }
     facts(ui, event, pass);
     match view.reports.get(id) {
-        Some(Some(report)) => learned(ui, report, pass),
+        Some(Some(Ok(report))) => learned(ui, report, pass),
+        Some(Some(Err(why))) => {
+            text::heading(ui, "What it does", "");
+            text::wrapped(ui, &printable(why), theme::regular(13.0), tokens.risk);
+        }
         _ => {
             text::heading(ui, "What it does", "");
             text::wrapped(

@@ -3,6 +3,7 @@
 pub mod approve;
 pub mod calendar;
 mod calendar_form;
+mod calendar_month;
 mod calendar_side;
 pub mod changes;
 pub mod chart_card;

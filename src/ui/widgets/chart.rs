@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod callouts;
+mod events;
 
 /// What a proposal would make of the forecast.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -150,6 +151,7 @@ impl Chart<'_> {
         response.widget_info(|| WidgetInfo::labeled(Role::Image, true, self.in_words()));
         self.axes(ui, &scale, tokens);
         let painter = ui.painter().with_clip_rect(scale.rect.expand(1.0));
+        self.events(&painter, &scale, tokens);
         self.band(&painter, &scale, tokens);
         self.limit(&painter, &scale, tokens);
         for line in lines.get(id, self.detail, &scale) {
@@ -192,7 +194,7 @@ impl Chart<'_> {
             }
             Err(reason) => words += &format!(", no forecast: {reason}"),
         }
-        words
+        words + &self.events_in_words()
     }
 
     fn axes(&self, ui: &Ui, scale: &Scale, tokens: &Tokens) {
