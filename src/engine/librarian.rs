@@ -9,7 +9,7 @@ use tokio::sync::{mpsc::Sender, oneshot};
 
 use super::{
     command::{Answer, Reply},
-    core::{FleetOutlook, ForecastJob, Input},
+    core::{FleetOutlook, ForecastJob, Input, Kin},
     snapshot::{EventMark, EventReport, VmDetail, VmUplift},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         Affecting,
         uplift::{self, Learned},
     },
-    forecast::{self, Forecast, Model, NotReady},
+    forecast::{self, Forecast, Model},
     hypervisor::{Hypervisor, simulated::Clock},
     metrics::{Metric, Series},
     problem::Problem,
@@ -25,6 +25,10 @@ use crate::{
     telemetry::prometheus::{PrometheusError, client::Prometheus},
     units::{EventId, Timestamp, VmId},
 };
+
+mod cold_start;
+
+use cold_start::Profiles;
 
 /// What a forecast looks back on.
 const HISTORY_SECONDS: i64 = 14 * 86_400;
@@ -57,6 +61,7 @@ pub enum Question {
         horizon_seconds: u32,
         version: u64,
         events: Vec<Affecting>,
+        kin: Kin,
         own: OwnHistory,
         reply: oneshot::Sender<Reply>,
     },
@@ -105,6 +110,7 @@ impl Librarian {
             keeping: keeping.clone(),
             metrics: None,
             server: None,
+            profiles: Profiles::default(),
             clock: clock.clone(),
         };
         std::thread::Builder::new()
@@ -115,6 +121,7 @@ impl Librarian {
             keeping,
             metrics: None,
             server: None,
+            profiles: Profiles::default(),
             clock,
         };
         std::thread::Builder::new()
@@ -131,6 +138,7 @@ struct Desk {
     metrics: Option<Metrics>,
     /// The server that was asked last, and its address.
     server: Option<(String, Prometheus)>,
+    profiles: Profiles,
     clock: Arc<dyn Clock>,
 }
 
@@ -161,6 +169,7 @@ impl Desk {
                 horizon_seconds,
                 version,
                 events,
+                kin,
                 own,
                 reply,
             } => {
@@ -173,6 +182,7 @@ impl Desk {
                         horizon_seconds,
                         version,
                         &events,
+                        &kin,
                         &own,
                     )
                     .map(|detail| Answer::VmDetail {
@@ -325,6 +335,7 @@ impl Desk {
         horizon_seconds: u32,
         version: u64,
         events: &[Affecting],
+        kin: &Kin,
         own: &OwnHistory,
     ) -> Result<VmDetail, Problem> {
         let now = self.clock.now();
@@ -335,13 +346,10 @@ impl Desk {
         let steps = (horizon_seconds / STEP_SECONDS).max(1) as usize;
         let made =
             |predicted| forecast::assemble(vm.clone(), metric, limit, now, STEP_SECONDS, predicted);
-        let (forecast, learned) = if training.values.is_empty() {
-            (Err(NotReady::NoHistory), Vec::new())
-        } else {
-            match uplift::predict(Model::LIVE.forecaster(), &training, steps, events) {
-                Ok((predicted, learned)) => (Ok(made(predicted)), learned),
-                Err(reason) => (Err(reason), Vec::new()),
-            }
+        let predicted = self.predict(&vm, metric, now, steps, &training, events, kin, own);
+        let (forecast, learned) = match predicted {
+            Ok((predicted, learned)) => (Ok(made(predicted)), learned),
+            Err(reason) => (Err(reason), Vec::new()),
         };
         let second = match &forecast {
             Ok(_) => forecast::second_opinion(&training, steps).ok().map(made),
@@ -407,16 +415,20 @@ impl Desk {
                     continue;
                 }
             };
-            let made: Option<Forecast> = (!training.values.is_empty())
-                .then(|| {
-                    let model = Model::LIVE.forecaster();
-                    uplift::predict(model, &training, steps, &job.events).ok()
-                })
-                .flatten()
-                .map(|(predicted, _)| {
-                    let vm = job.vm.clone();
-                    forecast::assemble(vm, metric, Some(limit), now, STEP_SECONDS, predicted)
-                });
+            let predicted = self.predict(
+                &job.vm,
+                metric,
+                now,
+                steps,
+                &training,
+                &job.events,
+                &job.kin,
+                own,
+            );
+            let made: Option<Forecast> = predicted.ok().map(|(predicted, _)| {
+                let vm = job.vm.clone();
+                forecast::assemble(vm, metric, Some(limit), now, STEP_SECONDS, predicted)
+            });
             if metric == Metric::Cpu {
                 found.coverage = last_day_coverage(&training);
                 found.spark = forecast::spark(&training, made.as_ref(), 1.0);

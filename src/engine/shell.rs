@@ -393,6 +393,7 @@ impl Shell {
                 horizon_seconds,
                 version,
                 events,
+                kin,
             } => {
                 let own = self.own_history(&vm.source());
                 Question::Detail {
@@ -403,6 +404,7 @@ impl Shell {
                     horizon_seconds,
                     version,
                     events,
+                    kin,
                     own,
                     reply,
                 }

@@ -119,6 +119,7 @@ impl Core {
                     let fetch = Fetch::Detail {
                         limit: self.limit(&vm, metric),
                         events: self.acting_on(at, &record.vm),
+                        kin: self.kin_of(&record.vm),
                         version: record.detail_version,
                         vm,
                         metric,

@@ -264,6 +264,7 @@ pub enum Fetch {
         horizon_seconds: u32,
         version: u64,
         events: Vec<Affecting>,
+        kin: Kin,
     },
     EventReport {
         event: EventId,
@@ -304,6 +305,15 @@ pub struct ForecastJob {
     pub horizon_seconds: u32,
     /// What is known to act on it.
     pub events: Vec<Affecting>,
+    pub kin: Kin,
+}
+
+/// Others of a VM's instance type on its source: they speak for it while it has no history of its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kin {
+    pub type_name: String,
+    /// Some of them; it may be among them.
+    pub vms: Arc<Vec<VmId>>,
 }
 
 /// What a running effect is for.

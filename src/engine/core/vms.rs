@@ -1,17 +1,22 @@
 //! What is known of each VM: inventory, newest sample, health, outlooks.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Core, Effect, FleetOutlook, ForecastJob, Sampled, VmRecord};
+use super::{Core, Effect, FleetOutlook, ForecastJob, Kin, Sampled, VmRecord};
 use crate::{
     health::{self, ForecastRisk, HealthInput, HealthScore, HealthState, Limited, Thresholds},
     hypervisor::PlatformError,
-    inventory::{Inventory, PowerState, Role},
+    inventory::{Inventory, PowerState, Role, Vm},
     metrics::{Metric, Sample},
     policy::Limits,
     units::{SourceName, Timestamp, VmId},
 };
 
+/// More of a type than this tell no more of it.
+const MAX_KIN: usize = 12;
 /// Fleets up to this size are forecast as often as this, whatever the settings say: it costs nothing.
 const SMALL_FLEET: usize = 200;
 const SMALL_FLEET_SECONDS: i64 = 30;
@@ -268,6 +273,36 @@ impl Core {
         self.views.vms = None;
     }
 
+    /// Some running VMs of each instance type of each source.
+    fn kin(&self) -> BTreeMap<(SourceName, String), Kin> {
+        let mut found: BTreeMap<(SourceName, String), Vec<VmId>> = BTreeMap::new();
+        let running = |record: &&VmRecord| {
+            record.vm.state == PowerState::Running && record.vm.owner.is_none()
+        };
+        for record in self.vms.values().filter(running) {
+            let key = (record.vm.source.clone(), record.vm.instance_type.clone());
+            let of_type = found.entry(key).or_default();
+            if of_type.len() < MAX_KIN {
+                of_type.push(record.vm.id.clone());
+            }
+        }
+        found
+            .into_iter()
+            .map(|((source, type_name), vms)| {
+                let kin = Kin {
+                    type_name: type_name.clone(),
+                    vms: Arc::new(vms),
+                };
+                ((source, type_name), kin)
+            })
+            .collect()
+    }
+
+    pub(super) fn kin_of(&self, vm: &Vm) -> Kin {
+        let key = (vm.source.clone(), vm.instance_type.clone());
+        self.kin().remove(&key).unwrap_or_default()
+    }
+
     pub(super) fn refresh_forecasts(&mut self, at: Timestamp, out: &mut Vec<Effect>) {
         let heard = self.sources.values().all(|source| source.heard);
         if self.forecast.running || self.vms.is_empty() || !heard {
@@ -309,6 +344,7 @@ impl Core {
                 -(busy(record) * 1000.0) as i64,
             )
         });
+        let kin = self.kin();
         let calendar = self.calendar_around(at);
         let jobs: Vec<ForecastJob> = order
             .into_iter()
@@ -317,6 +353,10 @@ impl Core {
                 limits: self.limits_of(&record.vm.id),
                 horizon_seconds,
                 events: self.of_calendar(&calendar, &record.vm),
+                kin: kin
+                    .get(&(record.vm.source.clone(), record.vm.instance_type.clone()))
+                    .cloned()
+                    .unwrap_or_default(),
             })
             .collect();
         self.forecast.wanted = false;
