@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     forecast::Outlook,
-    health::HealthScore,
+    health::{HealthScore, Normal, SteadyState},
     hypervisor::{ErrorKind, Examination, PlatformError},
     inventory::{Inventory, Pool, Role, Service, Vm},
     metrics::{Metric, Sample},
@@ -355,6 +355,9 @@ struct VmRecord {
     coverage: f64,
     /// Since when nothing has been at risk; for giving back.
     quiet_since: Option<Timestamp>,
+    state: SteadyState,
+    /// What response time is normal for it.
+    normal_response: Normal,
     /// No proposal for this VM before this moment: rejected, or just ended.
     no_proposal_before: Option<Timestamp>,
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Core, Effect, FleetOutlook, ForecastJob, Sampled, VmRecord};
 use crate::{
-    health::{self, ForecastRisk, HealthInput, HealthScore, HealthState, Limited, Thresholds},
+    health::{
+        self, ForecastRisk, HealthInput, HealthScore, HealthState, Limited, Normal, ShadowLag,
+        SteadyState, Thresholds,
+    },
     hypervisor::PlatformError,
     inventory::{Inventory, PowerState, Role},
     metrics::{Metric, Sample},
@@ -133,6 +136,10 @@ impl Core {
     fn take_sample(&mut self, at: Timestamp, sample: Sample) {
         let id = sample.vm.clone();
         if let Some(record) = self.vms.get_mut(&id) {
+            if let Some(millis) = sample.get(Metric::Response) {
+                let normal = record.normal_response;
+                record.normal_response = normal.after(sample.at, f64::from(millis));
+            }
             record.sample = Some(sample);
             record.detail_version += 1;
         }
@@ -145,19 +152,43 @@ impl Core {
             return;
         };
         let limits = self.limits_of(id);
-        let health = health_of(record, &limits, &self.thresholds(), at);
-        if let Some(record) = self.vms.get_mut(id)
-            && *record.health != health
-        {
-            record.health = Arc::new(health);
+        let thresholds = self.thresholds();
+        let mut health = health_of(record, &limits, self.shadow_lag(at, id), &thresholds, at);
+        if let Some(record) = self.vms.get_mut(id) {
+            record.state = record.state.after(health.score, at, &thresholds.states);
+            health.state = record.state.shown();
+            if *record.health != health {
+                record.health = Arc::new(health);
+            }
         }
     }
 
+    /// How far the VM's shadow is behind, once it stands.
+    fn shadow_lag(&self, at: Timestamp, id: &VmId) -> Option<ShadowLag> {
+        let shadow = self.shadows.values().find(|shadow| shadow.vm == *id)?;
+        let stands = self
+            .operations
+            .get(&shadow.operation)
+            .is_none_or(crate::operation::fold::Operation::ended);
+        if shadow.retiring || !stands {
+            return None;
+        }
+        Some(ShadowLag {
+            lag_seconds: self.manifests.get(&shadow.id)?.lag_seconds(at)?,
+            rpo_seconds: shadow.rpo_seconds,
+        })
+    }
+
     fn thresholds(&self) -> Thresholds {
+        let health = &self.settings.health;
         Thresholds {
-            response_millis: self.settings.health.response_millis,
-            error_ratio: self.settings.health.error_ratio,
-            steal: self.settings.health.steal,
+            response_millis: health.response_millis,
+            slow_factor: health.slow_factor,
+            slow_floor_millis: health.slow_floor_millis,
+            error_ratio: health.error_ratio,
+            steal: health.steal,
+            weights: health.weights,
+            states: health.states,
             max_data_age_seconds: MAX_SAMPLE_AGE_INTERVALS as u64
                 * u64::from(self.settings.sampling.interval_seconds),
         }
@@ -345,6 +376,8 @@ impl VmRecord {
             detail_version: 0,
             coverage: 0.0,
             quiet_since: None,
+            state: SteadyState::default(),
+            normal_response: Normal::default(),
             no_proposal_before: None,
         }
     }
@@ -353,6 +386,7 @@ impl VmRecord {
 fn health_of(
     record: &VmRecord,
     limits: &Limits,
+    shadow: Option<ShadowLag>,
     thresholds: &Thresholds,
     at: Timestamp,
 ) -> HealthScore {
@@ -367,21 +401,6 @@ fn health_of(
         value: value(metric),
         limit,
     };
-    let riskiest = record
-        .outlooks
-        .iter()
-        .filter_map(|outlook| {
-            let limit = f64::from(outlook.limit?);
-            Some(ForecastRisk {
-                metric: outlook.metric,
-                peak_of_limit: f64::from(outlook.peak) / limit,
-                crosses_in_seconds: outlook
-                    .crosses_at
-                    .map(|crosses| crosses.secs_since(at).max(0) as u64),
-                probability: outlook.probability.map_or(0.0, f64::from),
-            })
-        })
-        .max_by(|a, b| a.peak_of_limit.total_cmp(&b.peak_of_limit));
     health::score(
         &HealthInput {
             cpu: limited(Metric::Cpu, limits.cpu),
@@ -390,13 +409,15 @@ fn health_of(
             net: limited(Metric::Net, limits.net_bytes_per_sec),
             steal: value(Metric::Steal),
             response_millis: value(Metric::Response),
+            normal_response_millis: record.normal_response.millis(),
             error_ratio: value(Metric::Errors),
-            forecast: riskiest,
+            forecast: ForecastRisk::nearest(&record.outlooks, at),
             data_age_seconds: record
                 .sample
                 .as_ref()
                 .map(|sample| at.secs_since(sample.at).max(0) as u64),
             coverage: (record.coverage > 0.0).then_some(record.coverage),
+            shadow,
         },
         thresholds,
     )
