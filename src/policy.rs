@@ -79,6 +79,12 @@ pub struct ForecastSettings {
     pub refresh_seconds: u32,
     /// A crossing is proposed only at or above this probability, 0..=1.
     pub min_probability: f64,
+    /// A proposal comes at most this long before it would be too late to begin.
+    pub decision_minutes: u32,
+    /// A need that is not urgent must stand for this long before it is proposed.
+    pub raise_after_seconds: u32,
+    /// And be gone for this long before the proposal is withdrawn.
+    pub withdraw_after_seconds: u32,
 }
 
 /// Above these a VM is over capacity. `None`: no limit is known, and no crossing is claimed.
@@ -170,6 +176,9 @@ impl Default for ForecastSettings {
             horizon_hours: 12,
             refresh_seconds: 300,
             min_probability: 0.5,
+            decision_minutes: 720,
+            raise_after_seconds: 30,
+            withdraw_after_seconds: 120,
         }
     }
 }

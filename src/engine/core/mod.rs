@@ -25,7 +25,7 @@ use crate::{
     problem::Problem,
     replication::{IncrementSpec, Manifest, Progress, cycle::Shipped},
     reservation::Ledger,
-    shadow::{Proposal, ShareSpec, Step},
+    shadow::{Proposal, ShareSpec, Step, hold::Held},
     telemetry::prometheus::{PrometheusError, backfill::Wanted},
     traffic::{DirectorError, ServerSpec, TrafficReading},
     units::{
@@ -43,6 +43,8 @@ mod proposals;
 mod replicas;
 mod shadows;
 mod sources;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod view;
 mod vms;
@@ -360,6 +362,10 @@ struct VmRecord {
     normal_response: Normal,
     /// No proposal for this VM before this moment: rejected, or just ended.
     no_proposal_before: Option<Timestamp>,
+    /// Since when it needs something, or no longer does.
+    held: Held,
+    /// Why nothing is proposed though it would be, had enough been measured.
+    withheld: Option<Arc<str>>,
 }
 
 pub struct Core {

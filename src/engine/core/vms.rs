@@ -12,6 +12,7 @@ use crate::{
     inventory::{Inventory, PowerState, Role},
     metrics::{Metric, Sample},
     policy::Limits,
+    shadow::hold::Held,
     units::{SourceName, Timestamp, VmId},
 };
 
@@ -269,6 +270,7 @@ impl Core {
             self.forecast.running = false;
             self.forecast.rounds += 1;
         }
+        let policy = self.need_policy();
         for found in batch {
             let Some(record) = self.vms.get_mut(&found.vm) else {
                 continue;
@@ -281,7 +283,7 @@ impl Core {
             let quiet = self
                 .vms
                 .get(&found.vm)
-                .and_then(|record| self.quiet_since(at, record));
+                .and_then(|record| self.quiet_since(at, record, &policy));
             if let Some(record) = self.vms.get_mut(&found.vm) {
                 record.quiet_since = quiet;
             }
@@ -379,6 +381,8 @@ impl VmRecord {
             state: SteadyState::default(),
             normal_response: Normal::default(),
             no_proposal_before: None,
+            held: Held::default(),
+            withheld: None,
         }
     }
 }
