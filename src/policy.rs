@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod check;
+mod judging;
 
 /// Everything that an operator can set. `Settings::default()` and `DEFAULT_TOML` say the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -24,6 +24,7 @@ pub mod need;
 pub mod placement;
 pub mod plan;
 pub mod ready;
+pub mod replay;
 pub mod sizing;
 
 /// Why something should be done about a VM.

@@ -7,11 +7,11 @@ use crate::{
     operation::{Outcome, fold::Phase},
     shadow::{
         Need, Placement, PlanKind, Rejected, Sizing,
-        hold::{Held, HoldPolicy},
+        hold::Held,
         need::{self, Helped, NeedInput, NeedPolicy},
         placement::{self, PlacementInput, PlacementPolicy},
         plan, ready,
-        sizing::{self, SizingInput, SizingPolicy},
+        sizing::{self, SizingInput},
     },
     units::{PoolId, Timestamp},
 };
@@ -24,17 +24,7 @@ pub(super) struct Judged {
 
 impl Core {
     pub(super) fn need_policy(&self) -> NeedPolicy {
-        NeedPolicy {
-            min_probability: self.settings.forecast.min_probability,
-            threshold: self.settings.health.threshold,
-            horizon_seconds: self.settings.forecast.horizon_hours.saturating_mul(3600),
-            ready_seconds: self.ready_seconds(),
-            decision_seconds: self.settings.forecast.decision_minutes.saturating_mul(60),
-            give_back_after_seconds: self.settings.shadow.give_back_after_seconds,
-            margin: self.settings.shadow.margin,
-            max_data_age_seconds: self.settings.approval.max_data_age_seconds,
-            ..NeedPolicy::default()
-        }
+        self.settings.need_policy(self.ready_seconds())
     }
 
     /// What a shadow needs on this fleet until it can help, by the operations that made the ones before.
@@ -54,13 +44,6 @@ impl Core {
             .collect();
         made.sort_by_key(|(ended_at, _)| std::cmp::Reverse(*ended_at));
         ready::ready_seconds(made.into_iter().map(|(_, seconds)| seconds))
-    }
-
-    pub(super) fn hold_policy(&self) -> HoldPolicy {
-        HoldPolicy {
-            raise_after_seconds: self.settings.forecast.raise_after_seconds,
-            withdraw_after_seconds: self.settings.forecast.withdraw_after_seconds,
-        }
     }
 
     /// What is needed now, and since when that has been so; the policy is the raising or the eased one.
@@ -134,10 +117,7 @@ impl Core {
         service: Option<&Service>,
         share: Option<f64>,
     ) -> Sizing {
-        let policy = SizingPolicy {
-            margin: self.settings.shadow.margin,
-            max_share: self.settings.shadow.max_share,
-        };
+        let policy = self.settings.sizing_policy();
         let values = record
             .sample
             .as_ref()

@@ -70,7 +70,7 @@ impl Core {
             .filter(|proposal| is_open(proposal))
             .map(|proposal| proposal.plan.vm.clone())
             .collect();
-        let hold = self.hold_policy();
+        let hold = self.settings.hold_policy();
         let judged: Vec<(VmId, Judged, Option<String>)> = self
             .vms
             .iter()
@@ -127,7 +127,7 @@ impl Core {
     /// an operator asked for or has adjusted is left alone.
     fn renew_open(&mut self, at: Timestamp, policy: &NeedPolicy, out: &mut Vec<Effect>) {
         let standing = policy.eased();
-        let hold = self.hold_policy();
+        let hold = self.settings.hold_policy();
         let young = at.plus_secs(-RENEW_AFTER_SECONDS);
         let open: Vec<Arc<Proposal>> = self
             .proposals

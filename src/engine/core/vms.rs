@@ -19,8 +19,6 @@ use crate::{
 /// Fleets up to this size are forecast as often as this, whatever the settings say: it costs nothing.
 const SMALL_FLEET: usize = 200;
 const SMALL_FLEET_SECONDS: i64 = 30;
-/// A sample older than this many intervals no longer says how a VM is.
-const MAX_SAMPLE_AGE_INTERVALS: i64 = 6;
 
 /// When the fleet was last forecast, and how much of that is left.
 #[derive(Clone, Debug, Default)]
@@ -153,7 +151,7 @@ impl Core {
             return;
         };
         let limits = self.limits_of(id);
-        let thresholds = self.thresholds();
+        let thresholds = self.settings.thresholds();
         let mut health = health_of(record, &limits, self.shadow_lag(at, id), &thresholds, at);
         if let Some(record) = self.vms.get_mut(id) {
             record.state = record.state.after(health.score, at, &thresholds.states);
@@ -178,21 +176,6 @@ impl Core {
             lag_seconds: self.manifests.get(&shadow.id)?.lag_seconds(at)?,
             rpo_seconds: shadow.rpo_seconds,
         })
-    }
-
-    fn thresholds(&self) -> Thresholds {
-        let health = &self.settings.health;
-        Thresholds {
-            response_millis: health.response_millis,
-            slow_factor: health.slow_factor,
-            slow_floor_millis: health.slow_floor_millis,
-            error_ratio: health.error_ratio,
-            steal: health.steal,
-            weights: health.weights,
-            states: health.states,
-            max_data_age_seconds: MAX_SAMPLE_AGE_INTERVALS as u64
-                * u64::from(self.settings.sampling.interval_seconds),
-        }
     }
 
     /// The limits of a VM: the operator's, and where there are none for disk and network, the platform's own.
@@ -235,9 +218,7 @@ impl Core {
 
     /// VMs whose samples stopped are no longer scored by them.
     pub(super) fn age_vms(&mut self, at: Timestamp) {
-        let oldest = at.plus_secs(
-            -MAX_SAMPLE_AGE_INTERVALS * i64::from(self.settings.sampling.interval_seconds),
-        );
+        let oldest = at.plus_secs(-i64::from(self.settings.max_sample_age_seconds()));
         let stale: Vec<VmId> = self
             .vms
             .iter()
