@@ -76,6 +76,7 @@ fn fleet(criterion: &mut Criterion) {
             }),
             data_age_seconds: Some(8),
             coverage: Some(1.0),
+            ..HealthInput::default()
         })
         .collect();
     let thresholds = Thresholds::default();

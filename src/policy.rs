@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{metrics::Metric, problem::Problem, units::printable};
+use crate::{
+    health::{StateBounds, Weights},
+    problem::Problem,
+};
+
+mod check;
+mod judging;
 
 /// Everything that an operator can set. `Settings::default()` and `DEFAULT_TOML` say the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +96,12 @@ pub struct ForecastSettings {
     pub refresh_seconds: u32,
     /// A crossing is proposed only at or above this probability, 0..=1.
     pub min_probability: f64,
+    /// A proposal comes at most this long before it would be too late to begin.
+    pub decision_minutes: u32,
+    /// A need that is not urgent must stand for this long before it is proposed.
+    pub raise_after_seconds: u32,
+    /// And be gone for this long before the proposal is withdrawn.
+    pub withdraw_after_seconds: u32,
 }
 
 /// Above these a VM is over capacity. `None`: no limit is known, and no crossing is claimed.
@@ -110,10 +122,16 @@ pub struct HealthSettings {
     /// A score under this asks for a shadow.
     pub threshold: u8,
     pub response_millis: f64,
+    /// So many times its own normal is slow for a service.
+    pub slow_factor: f64,
+    /// Faster than this is never slow.
+    pub slow_floor_millis: f64,
     /// 0..=1.
     pub error_ratio: f64,
     /// 0..=1.
     pub steal: f64,
+    pub weights: Weights,
+    pub states: StateBounds,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -175,6 +193,9 @@ impl Default for ForecastSettings {
             horizon_hours: 12,
             refresh_seconds: 300,
             min_probability: 0.5,
+            decision_minutes: 720,
+            raise_after_seconds: 30,
+            withdraw_after_seconds: 120,
         }
     }
 }
@@ -184,8 +205,12 @@ impl Default for HealthSettings {
         Self {
             threshold: 50,
             response_millis: 500.0,
+            slow_factor: 3.0,
+            slow_floor_millis: 100.0,
             error_ratio: 0.01,
             steal: 0.1,
+            weights: Weights::default(),
+            states: StateBounds::default(),
         }
     }
 }
@@ -270,100 +295,8 @@ impl Settings {
                 "Correct that place in the file and start again.",
             )
         })?;
-        settings.check(name)?;
+        settings.check(text, name)?;
         Ok(settings)
-    }
-
-    fn check(&self, name: &str) -> Result<(), Problem> {
-        let ratios = [
-            ("forecast.min_probability", self.forecast.min_probability),
-            ("health.error_ratio", self.health.error_ratio),
-            ("health.steal", self.health.steal),
-            ("shadow.margin", self.shadow.margin),
-            ("shadow.max_share", self.shadow.max_share),
-            ("shadow.pool_headroom", self.shadow.pool_headroom),
-            ("shadow.seed_max_cpu", self.shadow.seed_max_cpu),
-            ("gate.error_ratio", self.gate.error_ratio),
-        ];
-        let limits = std::iter::once(("limits".to_owned(), &self.limits))
-            .chain(
-                self.vm
-                    .iter()
-                    .map(|(vm, limits)| (format!("vm.{vm:?}"), limits)),
-            )
-            .flat_map(|(table, limits)| {
-                [("cpu", limits.cpu), ("memory", limits.memory)]
-                    .into_iter()
-                    .filter_map(move |(key, value)| {
-                        value.map(|value| (format!("{table}.{key}"), value))
-                    })
-            });
-        let all = ratios
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .chain(limits);
-        for (key, value) in all {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(out_of_range(
-                    name,
-                    &key,
-                    &value.to_string(),
-                    "a ratio from 0 to 1",
-                ));
-            }
-        }
-        let at_least_one = [
-            ("sampling.interval_seconds", self.sampling.interval_seconds),
-            (
-                "sampling.inventory_seconds",
-                self.sampling.inventory_seconds,
-            ),
-            ("sampling.deadline_seconds", self.sampling.deadline_seconds),
-            ("history.samples_days", self.history.samples_days),
-            ("history.five_minutes_days", self.history.five_minutes_days),
-            ("history.hours_days", self.history.hours_days),
-            ("forecast.horizon_hours", self.forecast.horizon_hours),
-            ("forecast.refresh_seconds", self.forecast.refresh_seconds),
-            ("shadow.rpo_seconds", self.shadow.rpo_seconds),
-            ("shadow.keep_points", self.shadow.keep_points),
-            ("shadow.max_chain", self.shadow.max_chain),
-            ("gate.window_seconds", self.gate.window_seconds),
-        ];
-        for (key, value) in at_least_one {
-            if value == 0 {
-                return Err(out_of_range(name, key, "0", "at least 1"));
-            }
-        }
-        for metric in self.prometheus.queries.keys() {
-            if Metric::from_name(metric).is_none() {
-                let names = Metric::ALL.map(Metric::name).join(", ");
-                return Err(out_of_range(
-                    name,
-                    &format!("prometheus.queries.{}", printable(metric)),
-                    "of no metric",
-                    &format!("of one of {names}"),
-                ));
-            }
-        }
-        let sends = self.prometheus.send || self.history.store == HistoryStore::Prometheus;
-        if sends && self.prometheus.source.is_none() {
-            return Err(out_of_range(
-                name,
-                "prometheus.source",
-                "missing",
-                "the name of the source that samples go to",
-            ));
-        }
-        let gigabytes = self.history.max_gigabytes;
-        if !(gigabytes.is_finite() && gigabytes >= 0.1) {
-            return Err(out_of_range(
-                name,
-                "history.max_gigabytes",
-                &gigabytes.to_string(),
-                "at least 0.1",
-            ));
-        }
-        Ok(())
     }
 
     /// The source that samples are sent to.
@@ -382,14 +315,6 @@ impl Settings {
             net_bytes_per_sec: own.net_bytes_per_sec.or(self.limits.net_bytes_per_sec),
         }
     }
-}
-
-fn out_of_range(name: &str, key: &str, value: &str, range: &str) -> Problem {
-    Problem::usage(
-        format!("The settings in {name} were not read; nothing was changed."),
-        format!("{key} is {value}, and must be {range}"),
-        "Correct that value in the file and start again.",
-    )
 }
 
 fn position(text: &str, offset: usize) -> (usize, usize) {
@@ -440,5 +365,42 @@ mod tests {
             "{}",
             problem.why
         );
+    }
+
+    #[test]
+    fn a_value_out_of_its_range_is_named_with_its_place() {
+        for (text, why) in [
+            (
+                "[health]\nthreshold = 50\n[health.weights]\ncpu = 11.0\n",
+                "line 4, column 7: health.weights.cpu is 11",
+            ),
+            (
+                "[health]\nweights = { memory = -1.0 }\n",
+                "line 2, column 22: health.weights.memory is -1",
+            ),
+            (
+                "[health.states]\nrisk_below = 90\n",
+                "line 2, column 14: health.states.risk_below is 90",
+            ),
+            (
+                "[health.states]\nwatch_below = 99\n",
+                "line 2, column 15: health.states.watch_below is 99",
+            ),
+            (
+                "[health]\nslow_factor = 0.5\n",
+                "line 2, column 15: health.slow_factor is 0.5",
+            ),
+            (
+                "[health]\nthreshold = 101\n",
+                "line 2, column 13: health.threshold is 101",
+            ),
+            (
+                "[vm.\"web 1\"]\ncpu = nan\n",
+                "line 2, column 7: vm.\"web 1\".cpu is NaN",
+            ),
+        ] {
+            let problem = Settings::parse(text, "s").unwrap_err();
+            assert!(problem.why.starts_with(why), "{} / {why}", problem.why);
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::engine::snapshot::Snapshot;
 
 mod change;
 mod fleet;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ pub use change::{
     OneOperationJson, OperationJson, ProposalJson, ServiceJson, ShadowJson, TrafficJson, state_word,
 };
 pub use fleet::{ForecastJson, HealthJson, HistoryJson, OneVmJson, PoolJson, SourceJson, VmJson};
+pub use replay::{ReplayJson, ReplaySummary, ReplaysJson};
 
 /// Under the listing's own name, so that a document can gain fields beside the list.
 macro_rules! listing {

@@ -32,6 +32,7 @@ mod parse;
 mod policy;
 mod pools;
 mod proposals;
+mod replay;
 mod service;
 mod shadow;
 mod simulate;
@@ -81,6 +82,7 @@ enum Verb {
     Forecast(forecast::Forecast),
     Health(health::Health),
     Backtest(backtest::Backtest),
+    Replay(replay::Replay),
     Proposals(proposals::Proposals),
     Proposal(proposals::OneProposal),
     Approve(decide::Approve),
@@ -149,6 +151,7 @@ impl Verb {
             Self::Forecast(verb) => verb.run(context),
             Self::Health(verb) => verb.run(context),
             Self::Backtest(verb) => verb.run(),
+            Self::Replay(verb) => verb.run(context),
             Self::Proposals(verb) => verb.run(context),
             Self::Proposal(verb) => verb.run(context),
             Self::Approve(verb) => verb.run(context),

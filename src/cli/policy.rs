@@ -31,25 +31,8 @@ impl Policy {
 impl Show {
     /// Needs no engine: the file is all there is.
     fn run(&self, context: &Context) -> Result<(), Problem> {
-        let file = &context.options()?.settings_file;
-        let name = file.display().to_string();
-        let settings = match std::fs::read_to_string(file) {
-            Ok(text) => {
-                output::note(format!("from {name}"));
-                Settings::parse(&text, &name)?
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                output::note(format!("defaults; {name} is not there yet"));
-                Settings::default()
-            }
-            Err(error) => {
-                return Err(Problem::failed(
-                    format!("The settings in {name} were not read."),
-                    error.to_string(),
-                    "Make the file readable, or name another with --config.",
-                ));
-            }
-        };
+        let (settings, told) = read(context)?;
+        output::note(told);
         if self.json {
             return output::json(&settings);
         }
@@ -61,5 +44,23 @@ impl Show {
             )
         })?;
         output::write(&text)
+    }
+}
+
+/// The settings in force, and where they come from.
+pub(super) fn read(context: &Context) -> Result<(Settings, String), Problem> {
+    let file = &context.options()?.settings_file;
+    let name = file.display().to_string();
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok((Settings::parse(&text, &name)?, format!("from {name}"))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok((
+            Settings::default(),
+            format!("defaults; {name} is not there yet"),
+        )),
+        Err(error) => Err(Problem::failed(
+            format!("The settings in {name} were not read."),
+            error.to_string(),
+            "Make the file readable, or name another with --config.",
+        )),
     }
 }

@@ -105,6 +105,9 @@ fn facts(view: &VmView) -> Result<(), Problem> {
     if let Some(proposal) = &view.proposal {
         facts.push(("proposal", proposal.to_string()));
     }
+    if let Some(withheld) = &view.withheld {
+        facts.push(("withheld", withheld.to_string()));
+    }
     if !vm.foreign_jobs.is_empty() {
         facts.push(("others' jobs", vm.foreign_jobs.join(", ")));
     }

@@ -112,6 +112,9 @@ pub struct VmView {
     pub proposal: Option<ProposalId>,
     /// Grows when new history or a new forecast is there.
     pub detail_version: u64,
+    /// Why nothing is proposed though it would be, had enough been measured.
+    #[serde(default)]
+    pub withheld: Option<Arc<str>>,
 }
 
 impl VmView {

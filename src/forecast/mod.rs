@@ -152,6 +152,17 @@ pub struct Outlook {
     pub no_better_than_naive: bool,
 }
 
+impl Outlook {
+    /// When the limit is first in question: the mean reaches it, or an hour is likelier to than not. Bursts are over
+    /// their limit without their mean ever being.
+    pub fn first_sign(&self) -> Option<Timestamp> {
+        [self.crosses_at, self.likely_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
 /// Why there is no forecast; never an invented line.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]

@@ -6,9 +6,15 @@
 
 use serde::{Deserialize, Serialize};
 
+mod normal;
 mod score;
+mod state;
+mod weights;
 
-pub use score::{ForecastRisk, HealthInput, Limited, Thresholds, score};
+pub use normal::Normal;
+pub use score::{ForecastRisk, HealthInput, Limited, ShadowLag, Thresholds, score};
+pub use state::{StateBounds, SteadyState};
+pub use weights::Weights;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -19,18 +25,6 @@ pub enum HealthState {
     Critical,
     /// Too little was measured to say.
     Unknown,
-}
-
-impl HealthState {
-    /// What a score stands for.
-    pub const fn of(score: u8) -> Self {
-        match score {
-            85.. => Self::Ok,
-            70..85 => Self::Watch,
-            50..70 => Self::Risk,
-            ..50 => Self::Critical,
-        }
-    }
 }
 
 /// One reason why the score is under 100.

@@ -1,27 +1,38 @@
 //! How many points each measured thing takes, and their exact sum.
 
-use super::{Contribution, HealthScore, HealthState};
+use super::{Contribution, HealthScore, HealthState, StateBounds, Weights};
 use crate::{forecast::Outlook, metrics::Metric, units::Timestamp};
 
 /// From which value on each thing counts; limits of CPU, memory, disk and network come with the VM.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
+    /// The objective: what nobody should wait longer than.
     pub response_millis: f64,
+    /// So many times its own normal is slow for a service, whatever the objective is.
+    pub slow_factor: f64,
+    /// Faster than this is never slow.
+    pub slow_floor_millis: f64,
     /// 0..=1.
     pub error_ratio: f64,
     /// 0..=1.
     pub steal: f64,
     /// Older data than this says nothing about now.
     pub max_data_age_seconds: u64,
+    pub weights: Weights,
+    pub states: StateBounds,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
         Self {
             response_millis: 500.0,
+            slow_factor: 3.0,
+            slow_floor_millis: 100.0,
             error_ratio: 0.01,
             steal: 0.1,
             max_data_age_seconds: 120,
+            weights: Weights::default(),
+            states: StateBounds::default(),
         }
     }
 }
@@ -42,13 +53,20 @@ impl Limited {
     }
 }
 
+/// How far the newest complete point of a VM's shadow is behind, and how far it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShadowLag {
+    pub lag_seconds: u64,
+    pub rpo_seconds: u32,
+}
+
 /// What the forecast of the metric that is nearest to its limit says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ForecastRisk {
     pub metric: Metric,
     /// Highest forecast mean over the limit: 1 is at the limit.
     pub peak_of_limit: f64,
-    /// Until the first mean at the limit; `None` where none reaches it.
+    /// Until the first mean at the limit, or the first hour that is likelier over it than not; `None` without either.
     pub crosses_in_seconds: Option<u64>,
     /// 0..=1 that the limit is crossed within the horizon.
     pub probability: f64,
@@ -64,8 +82,9 @@ impl ForecastRisk {
         let (outlook, peak_of_limit) =
             with_limit.min_by(|(left, left_peak), (right, right_peak)| {
                 // No crossing sorts after every crossing.
-                let when =
-                    |outlook: &Outlook| outlook.crosses_at.map_or(i64::MAX, Timestamp::as_millis);
+                let when = |outlook: &Outlook| {
+                    (outlook.first_sign()).map_or(i64::MAX, Timestamp::as_millis)
+                };
                 when(left)
                     .cmp(&when(right))
                     .then_with(|| right_peak.total_cmp(left_peak))
@@ -74,7 +93,7 @@ impl ForecastRisk {
             metric: outlook.metric,
             peak_of_limit,
             crosses_in_seconds: outlook
-                .crosses_at
+                .first_sign()
                 .map(|at| u64::try_from(at.secs_since(now)).unwrap_or(0)),
             probability: outlook.probability.map_or(0.0, f64::from),
         })
@@ -90,12 +109,16 @@ pub struct HealthInput {
     pub net: Limited,
     pub steal: Option<f64>,
     pub response_millis: Option<f64>,
+    /// What is normal for this VM's service.
+    pub normal_response_millis: Option<f64>,
     pub error_ratio: Option<f64>,
     pub forecast: Option<ForecastRisk>,
     /// Age of the newest sample; `None` where there is none.
     pub data_age_seconds: Option<u64>,
     /// 0..=1 of the last hours' steps that were measured.
     pub coverage: Option<f64>,
+    /// `None` without a shadow, and while one is made.
+    pub shadow: Option<ShadowLag>,
 }
 
 /// Points by the share of a limit that is used, as corners of a line; further out the last points stay.
@@ -113,6 +136,8 @@ const CAPACITY: Curve = &[
 const THROUGHPUT: Curve = &[(0.8, 0.0), (1.0, 35.0), (1.25, 60.0)];
 const STEAL: Curve = &[(0.5, 0.0), (1.0, 15.0), (3.0, 45.0)];
 const RESPONSE: Curve = &[(0.8, 0.0), (1.0, 20.0), (2.0, 45.0), (4.0, 70.0)];
+/// Slow for itself and within the objective is a sign, not yet an illness.
+const SLOW: Curve = &[(0.8, 0.0), (1.0, 10.0), (2.0, 25.0), (4.0, 40.0)];
 const ERRORS: Curve = &[(0.5, 0.0), (1.0, 20.0), (5.0, 55.0), (20.0, 80.0)];
 
 /// A predicted crossing alone keeps a VM between risk and watch: it is not ill yet.
@@ -125,6 +150,9 @@ const LATER_SECONDS: f64 = 12.0 * 3600.0;
 const NEAR_LIMIT: Curve = &[(0.9, 0.0), (1.0, 10.0)];
 /// Measured so little that the rest of the score stands on thin ground.
 const GAPS: Curve = &[(0.1, 0.0), (1.0, 10.0)];
+
+/// By the lag over its objective. The VM itself is well: only what it falls back on is old.
+const SHADOW: Curve = &[(2.0, 0.0), (4.0, 8.0), (20.0, 20.0)];
 
 /// The score of a VM that runs. One that is off has no samples and comes out as unknown.
 pub fn score(input: &HealthInput, thresholds: &Thresholds) -> HealthScore {
@@ -146,46 +174,56 @@ pub fn score(input: &HealthInput, thresholds: &Thresholds) -> HealthScore {
             contributions: Vec::new(),
         };
     }
-    let taken: Vec<Taken> = [
-        limited("cpu", "CPU", Metric::Cpu, input.cpu, CAPACITY),
-        limited("memory", "memory", Metric::Memory, input.memory, CAPACITY),
-        limited("disk", "disk", Metric::Disk, input.disk, THROUGHPUT),
-        limited("net", "network", Metric::Net, input.net, THROUGHPUT),
-        limited(
-            "steal",
-            "steal",
-            Metric::Steal,
-            with(input.steal, thresholds.steal),
-            STEAL,
-        ),
-        limited(
-            "response",
-            "response time",
-            Metric::Response,
-            with(input.response_millis, thresholds.response_millis),
-            RESPONSE,
-        ),
-        limited(
-            "errors",
-            "failed requests",
-            Metric::Errors,
-            with(input.error_ratio, thresholds.error_ratio),
-            ERRORS,
-        ),
-        input.forecast.as_ref().and_then(predicted),
-        gaps(input.coverage),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let contributions = apportion(taken);
+    let contributions = apportion(taken(input, thresholds));
     let sum: u8 = contributions.iter().map(|one| one.points).sum();
     let score = 100 - sum;
     HealthScore {
         score: Some(score),
-        state: HealthState::of(score),
+        state: thresholds.states.of(score),
         contributions,
     }
+}
+
+fn taken(input: &HealthInput, thresholds: &Thresholds) -> Vec<Taken> {
+    let weights = &thresholds.weights;
+    let steal = with(input.steal, thresholds.steal);
+    let errors = with(input.error_ratio, thresholds.error_ratio);
+    let all = [
+        (
+            weights.cpu,
+            limited("cpu", "CPU", Metric::Cpu, input.cpu, CAPACITY),
+        ),
+        (
+            weights.memory,
+            limited("memory", "memory", Metric::Memory, input.memory, CAPACITY),
+        ),
+        (
+            weights.disk,
+            limited("disk", "disk", Metric::Disk, input.disk, THROUGHPUT),
+        ),
+        (
+            weights.net,
+            limited("net", "network", Metric::Net, input.net, THROUGHPUT),
+        ),
+        (
+            weights.steal,
+            limited("steal", "steal", Metric::Steal, steal, STEAL),
+        ),
+        (weights.response, response(input, thresholds)),
+        (
+            weights.errors,
+            limited("errors", "failed requests", Metric::Errors, errors, ERRORS),
+        ),
+        (
+            weights.forecast,
+            input.forecast.as_ref().and_then(predicted),
+        ),
+        (weights.shadow, input.shadow.and_then(behind)),
+        (weights.coverage, gaps(input.coverage)),
+    ];
+    all.into_iter()
+        .filter_map(|(weight, taken)| taken?.weighted(weight))
+        .collect()
 }
 
 /// Points before they are made whole.
@@ -193,6 +231,13 @@ struct Taken {
     name: &'static str,
     points: f64,
     why: String,
+}
+
+impl Taken {
+    fn weighted(self, weight: f64) -> Option<Self> {
+        let points = self.points * weight;
+        (points > 0.0).then_some(Self { points, ..self })
+    }
 }
 
 fn known(value: Option<f64>) -> Option<f64> {
@@ -222,6 +267,52 @@ fn limited(
             "{label} {} of a limit of {}",
             amount(metric, value),
             amount(metric, limit)
+        ),
+    })
+}
+
+/// Against the objective or against what is normal for this service, whichever is worse.
+fn response(input: &HealthInput, thresholds: &Thresholds) -> Option<Taken> {
+    let objective = with(input.response_millis, thresholds.response_millis);
+    let over = limited(
+        "response",
+        "response time",
+        Metric::Response,
+        objective,
+        RESPONSE,
+    );
+    match (over, slow(input, thresholds)) {
+        (Some(over), Some(slow)) if slow.points > over.points => Some(slow),
+        (over, slow) => over.or(slow),
+    }
+}
+
+fn slow(input: &HealthInput, thresholds: &Thresholds) -> Option<Taken> {
+    let value = known(input.response_millis)?;
+    let normal = known(input.normal_response_millis).filter(|normal| *normal > 0.0)?;
+    let bound = (normal * thresholds.slow_factor).max(thresholds.slow_floor_millis);
+    let points = along(SLOW, value / bound);
+    (points > 0.0).then(|| Taken {
+        name: "response",
+        points,
+        why: format!(
+            "response time {} is {:.1} times its normal {}",
+            amount(Metric::Response, value),
+            value / normal,
+            amount(Metric::Response, normal)
+        ),
+    })
+}
+
+fn behind(shadow: ShadowLag) -> Option<Taken> {
+    let objective = shadow.rpo_seconds.max(1);
+    let points = along(SHADOW, shadow.lag_seconds as f64 / f64::from(objective));
+    (points > 0.0).then(|| Taken {
+        name: "shadow",
+        points,
+        why: format!(
+            "its shadow is {} s behind, objective {objective} s",
+            shadow.lag_seconds
         ),
     })
 }
@@ -355,234 +446,4 @@ fn duration(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn idle() -> HealthInput {
-        HealthInput {
-            cpu: with(Some(0.2), 0.85),
-            memory: with(Some(0.3), 0.9),
-            data_age_seconds: Some(5),
-            coverage: Some(1.0),
-            ..HealthInput::default()
-        }
-    }
-
-    fn scored(input: HealthInput) -> (u8, HealthState, Vec<Contribution>) {
-        let health = score(&input, &Thresholds::default());
-        (health.score.unwrap(), health.state, health.contributions)
-    }
-
-    #[test]
-    fn a_vm_with_room_has_a_hundred() {
-        assert_eq!(scored(idle()), (100, HealthState::Ok, vec![]));
-    }
-
-    #[test]
-    fn at_its_cpu_limit_alone_a_vm_is_critical_and_says_why() {
-        let (points, state, contributions) = scored(HealthInput {
-            cpu: with(Some(0.93), 0.85),
-            ..idle()
-        });
-        assert!(points < 50 && state == HealthState::Critical, "{points}");
-        assert_eq!(contributions.len(), 1);
-        assert_eq!(contributions[0].why, "CPU 93 % of a limit of 85 %");
-        let (at_limit, ..) = scored(HealthInput {
-            cpu: with(Some(0.85), 0.85),
-            ..idle()
-        });
-        assert!(at_limit < 50, "{at_limit}");
-        let (near, state, _) = scored(HealthInput {
-            cpu: with(Some(0.76), 0.85),
-            ..idle()
-        });
-        assert!(
-            state == HealthState::Ok || state == HealthState::Watch,
-            "{near}"
-        );
-    }
-
-    #[test]
-    fn a_predicted_crossing_of_a_vm_that_is_fine_lands_between_risk_and_watch() {
-        for (seconds, probability) in [(0, 1.0), (1800, 0.6), (40_000, 0.5), (90_000, 0.0)] {
-            let (points, state, contributions) = scored(HealthInput {
-                forecast: Some(ForecastRisk {
-                    metric: Metric::Cpu,
-                    peak_of_limit: 1.2,
-                    crosses_in_seconds: Some(seconds),
-                    probability,
-                }),
-                ..idle()
-            });
-            assert!((50..85).contains(&points), "{points} at {seconds} s");
-            assert!(matches!(state, HealthState::Watch | HealthState::Risk));
-            assert_eq!(contributions[0].name, "forecast");
-        }
-    }
-
-    #[test]
-    fn the_nearest_risk_is_the_first_crossing_else_the_highest_peak() {
-        let outlook = |metric, peak, limit, crosses_at: Option<i64>| Outlook {
-            metric,
-            made_at: Timestamp::default(),
-            peak,
-            peak_upper: peak,
-            peak_at: Timestamp::default(),
-            p95: peak,
-            limit,
-            crosses_at: crosses_at.map(Timestamp::from_secs),
-            probability: Some(0.5),
-            likely_at: None,
-            no_better_than_naive: false,
-        };
-        let quiet = [
-            outlook(Metric::Cpu, 0.5, Some(1.0), None),
-            outlook(Metric::Memory, 0.6, Some(1.0), None),
-            outlook(Metric::Net, 1e9, None, None),
-        ];
-        let now = Timestamp::from_secs(100);
-        let risk = ForecastRisk::nearest(&quiet, now).unwrap();
-        assert_eq!(
-            (risk.metric, risk.crosses_in_seconds),
-            (Metric::Memory, None)
-        );
-        let crossing = [
-            outlook(Metric::Cpu, 1.0, Some(0.5), Some(900)),
-            outlook(Metric::Disk, 1.0, Some(0.9), Some(400)),
-            quiet[1],
-        ];
-        let risk = ForecastRisk::nearest(&crossing, now).unwrap();
-        assert_eq!(
-            (risk.metric, risk.crosses_in_seconds),
-            (Metric::Disk, Some(300))
-        );
-        assert_eq!(ForecastRisk::nearest(&quiet[2..], now), None);
-    }
-
-    #[test]
-    fn nothing_measured_lately_is_unknown() {
-        for input in [
-            HealthInput {
-                data_age_seconds: Some(121),
-                ..idle()
-            },
-            HealthInput {
-                data_age_seconds: None,
-                ..idle()
-            },
-            HealthInput {
-                data_age_seconds: Some(1),
-                ..HealthInput::default()
-            },
-        ] {
-            let health = score(&input, &Thresholds::default());
-            assert_eq!(health.score, None);
-            assert_eq!(health.state, HealthState::Unknown);
-            assert!(health.contributions.is_empty());
-        }
-    }
-
-    #[test]
-    fn an_unknown_limit_claims_nothing() {
-        let (points, ..) = scored(HealthInput {
-            disk: Limited {
-                value: Some(1e12),
-                limit: None,
-            },
-            net: Limited {
-                value: Some(1e12),
-                limit: Some(0.0),
-            },
-            steal: Some(f64::NAN),
-            ..idle()
-        });
-        assert_eq!(points, 100);
-    }
-
-    #[test]
-    fn numbers_carry_their_units() {
-        let (_, _, contributions) = scored(HealthInput {
-            disk: with(Some(212e6), 200e6),
-            response_millis: Some(740.0),
-            error_ratio: Some(0.02),
-            ..idle()
-        });
-        let whys: Vec<_> = contributions.iter().map(|one| &*one.why).collect();
-        assert!(
-            whys.contains(&"disk 212.0 MB/s of a limit of 200.0 MB/s"),
-            "{whys:?}"
-        );
-        assert!(
-            whys.contains(&"response time 740 ms of a limit of 500 ms"),
-            "{whys:?}"
-        );
-        assert!(
-            whys.contains(&"failed requests 2.0 % of a limit of 1.0 %"),
-            "{whys:?}"
-        );
-    }
-
-    fn anything() -> impl Strategy<Value = HealthInput> {
-        let part = |most: f64| proptest::option::of(0.0..most);
-        let limited = |most: f64| {
-            (part(most), part(most)).prop_map(|(value, limit)| Limited { value, limit })
-        };
-        let risk = (0.0..3.0, proptest::option::of(0_u64..100_000), 0.0..1.0).prop_map(
-            |(peak_of_limit, crosses_in_seconds, probability)| ForecastRisk {
-                metric: Metric::Memory,
-                peak_of_limit,
-                crosses_in_seconds,
-                probability,
-            },
-        );
-        (
-            (0.0..1.0, limited(1.0), limited(1e9), limited(1e9)),
-            (
-                part(1.0),
-                part(5000.0),
-                part(1.0),
-                proptest::option::of(risk),
-                part(1.0),
-            ),
-        )
-            .prop_map(
-                |(
-                    (cpu, memory, disk, net),
-                    (steal, response_millis, error_ratio, forecast, coverage),
-                )| {
-                    HealthInput {
-                        cpu: with(Some(cpu), 0.85),
-                        memory,
-                        disk,
-                        net,
-                        steal,
-                        response_millis,
-                        error_ratio,
-                        forecast,
-                        data_age_seconds: Some(0),
-                        coverage,
-                    }
-                },
-            )
-    }
-
-    proptest! {
-        #[test]
-        fn contributions_sum_to_what_is_missing(input in anything()) {
-            let health = score(&input, &Thresholds::default());
-            let sum: u32 = health.contributions.iter().map(|one| u32::from(one.points)).sum();
-            prop_assert_eq!(sum, 100 - u32::from(health.score.unwrap()));
-            prop_assert!(health.contributions.iter().all(|one| one.points > 0 && !one.why.is_empty()));
-        }
-
-        #[test]
-        fn more_cpu_is_never_healthier(input in anything(), more in 0.0..1.0_f64) {
-            let mut busier = input;
-            busier.cpu.value = input.cpu.value.map(|cpu| cpu + more);
-            let of = |input| score(&input, &Thresholds::default()).score.unwrap();
-            prop_assert!(of(busier) <= of(input));
-        }
-    }
-}
+mod tests;

@@ -19,9 +19,12 @@ use crate::{
     },
 };
 
+pub mod hold;
 pub mod need;
 pub mod placement;
 pub mod plan;
+pub mod ready;
+pub mod replay;
 pub mod sizing;
 
 /// Why something should be done about a VM.
@@ -44,6 +47,12 @@ pub enum Reason {
         peak: f64,
         limit: f64,
         at: Timestamp,
+        /// On this series the model has lately not beaten "as it was yesterday": nothing acts on it by itself.
+        #[serde(default)]
+        no_better_than_naive: bool,
+        /// So long after the crossing a shadow that is begun now is ready; 0 when it comes in time.
+        #[serde(default)]
+        late_by_seconds: u32,
     },
     HealthUnder {
         score: u8,

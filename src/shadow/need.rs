@@ -22,6 +22,12 @@ pub struct NeedPolicy {
     /// A health score under this asks for a shadow.
     pub threshold: u8,
     pub horizon_seconds: u32,
+    /// What a shadow needs on this fleet until it can help.
+    pub ready_seconds: u32,
+    /// What a person gets to decide: no crossing is proposed earlier than this before it would be too late.
+    pub decision_seconds: u32,
+    /// 0..=1: a forecast peak over this share of its limit counts as a crossing.
+    pub near_limit: f64,
     pub give_back_after_seconds: u32,
     /// 0..=1: how far under its limit a VM must be forecast without help before its shadow is given back.
     pub margin: f64,
@@ -37,11 +43,42 @@ impl Default for NeedPolicy {
             min_probability: 0.5,
             threshold: 50,
             horizon_seconds: 12 * 3600,
+            ready_seconds: super::ready::UNKNOWN_SECONDS,
+            decision_seconds: 12 * 3600,
+            near_limit: 1.0,
             give_back_after_seconds: 2 * 3600,
             margin: 0.1,
             min_coverage: 0.8,
             max_data_age_seconds: 120,
         }
+    }
+}
+
+/// How much better a VM must be before a need that was raised is taken to have passed.
+const EASED_PROBABILITY: f64 = 0.1;
+const EASED_POINTS: u8 = 5;
+const EASED_NEAR_LIMIT: f64 = 0.95;
+const EASED_SECONDS: u32 = 1800;
+
+impl NeedPolicy {
+    /// What keeps a need standing: easier to meet than what raises it, so that a forecast that trembles about a bound
+    /// does not raise and withdraw in turn.
+    #[must_use]
+    pub fn eased(&self) -> Self {
+        Self {
+            min_probability: (self.min_probability - EASED_PROBABILITY).max(0.0),
+            threshold: self.threshold.saturating_add(EASED_POINTS).min(100),
+            near_limit: self.near_limit * EASED_NEAR_LIMIT,
+            decision_seconds: self.decision_seconds.saturating_add(EASED_SECONDS),
+            horizon_seconds: self.horizon_seconds.saturating_add(EASED_SECONDS),
+            ..*self
+        }
+    }
+
+    /// A crossing further ahead than this can wait.
+    fn reach_seconds(&self) -> i64 {
+        let in_time = i64::from(self.ready_seconds) + i64::from(self.decision_seconds);
+        in_time.min(i64::from(self.horizon_seconds))
     }
 }
 
@@ -80,12 +117,7 @@ pub fn need(input: &NeedInput, policy: &NeedPolicy) -> Option<Need> {
     crossing.sort_by_key(|(_, at)| *at);
     let mut reasons: Vec<_> = crossing
         .iter()
-        .map(|(outlook, at)| Reason::ForecastCrosses {
-            metric: outlook.metric,
-            peak: f64::from(outlook.peak),
-            limit: outlook.limit.map_or(f64::NAN, f64::from),
-            at: *at,
-        })
+        .map(|(outlook, at)| crossing_reason(outlook, *at, input.now, policy))
         .collect();
     let unwell = unhealthy(input.health, policy);
     reasons.extend(unwell.clone());
@@ -97,7 +129,7 @@ pub fn need(input: &NeedInput, policy: &NeedPolicy) -> Option<Need> {
         vm: input.vm.clone(),
         urgency: match (unwell, crosses_at) {
             (Some(_), _) | (None, None) => Urgency::Now,
-            (None, Some(at)) => urgency(at.secs_since(input.now)),
+            (None, Some(at)) => urgency(at.secs_since(input.now), policy),
         },
         crosses_at,
         probability: crossing
@@ -107,6 +139,26 @@ pub fn need(input: &NeedInput, policy: &NeedPolicy) -> Option<Need> {
             .reduce(f64::max),
         reasons,
     })
+}
+
+/// What would be needed if enough had been measured; `None` where coverage is not what stands in the way.
+pub fn withheld(input: &NeedInput, policy: &NeedPolicy) -> Option<Need> {
+    let regardless = NeedPolicy {
+        min_coverage: 0.0,
+        ..*policy
+    };
+    (input.coverage < policy.min_coverage)
+        .then(|| need(input, &regardless))
+        .flatten()
+        .filter(|need| need.urgency != Urgency::GiveBack)
+}
+
+/// Whether enough is known to say that there is or is no need.
+pub fn is_known(input: &NeedInput, policy: &NeedPolicy) -> bool {
+    let fresh = input
+        .sampled_at
+        .is_some_and(|at| input.now.secs_since(at) <= i64::from(policy.max_data_age_seconds));
+    fresh && input.coverage >= policy.min_coverage && input.health.score.is_some()
 }
 
 /// Since when the VM would do without its shadow, from what was known before and what is known now; `None` while it
@@ -122,25 +174,45 @@ pub fn quiet_since(
     quiet_peak(input, policy).and(previous.or(Some(input.now)))
 }
 
-fn is_known(input: &NeedInput, policy: &NeedPolicy) -> bool {
-    let fresh = input
-        .sampled_at
-        .is_some_and(|at| input.now.secs_since(at) <= i64::from(policy.max_data_age_seconds));
-    fresh && input.coverage >= policy.min_coverage && input.health.score.is_some()
-}
-
 fn is_current(outlook: &Outlook, now: Timestamp) -> bool {
     now.secs_since(outlook.made_at) <= OUTLOOK_LIFETIME_SECONDS
 }
 
 /// When the outlook crosses, where that is likely and near enough.
 fn crosses(outlook: &Outlook, now: Timestamp, policy: &NeedPolicy) -> Option<Timestamp> {
-    let at = outlook.crosses_at?;
+    let limit = outlook.limit.map(f64::from)?;
+    let near_limit = f64::from(outlook.peak) >= limit * policy.near_limit;
+    let at = outlook
+        .first_sign()
+        .or_else(|| near_limit.then_some(outlook.peak_at))?;
     let likely = outlook
         .probability
         .is_some_and(|probability| f64::from(probability) >= policy.min_probability);
-    let near = at.secs_since(now) <= i64::from(policy.horizon_seconds);
-    (outlook.limit.is_some() && likely && near && is_current(outlook, now)).then_some(at)
+    let near = at.secs_since(now) <= policy.reach_seconds();
+    (likely && near && is_current(outlook, now)).then_some(at)
+}
+
+fn crossing_reason(
+    outlook: &Outlook,
+    at: Timestamp,
+    now: Timestamp,
+    policy: &NeedPolicy,
+) -> Reason {
+    // Of a burst the mean stays under: what it may reach is its upper bound.
+    let peak = if outlook.crosses_at.is_some() {
+        outlook.peak
+    } else {
+        outlook.peak_upper
+    };
+    let late = i64::from(policy.ready_seconds) - at.secs_since(now).max(0);
+    Reason::ForecastCrosses {
+        metric: outlook.metric,
+        peak: f64::from(peak),
+        limit: outlook.limit.map_or(f64::NAN, f64::from),
+        at,
+        no_better_than_naive: outlook.no_better_than_naive,
+        late_by_seconds: u32::try_from(late).unwrap_or(0),
+    }
 }
 
 fn unhealthy(health: &HealthScore, policy: &NeedPolicy) -> Option<Reason> {
@@ -157,8 +229,9 @@ fn unhealthy(health: &HealthScore, policy: &NeedPolicy) -> Option<Reason> {
     })
 }
 
-fn urgency(seconds_ahead: i64) -> Urgency {
-    if seconds_ahead <= NOW_SECONDS {
+fn urgency(seconds_ahead: i64, policy: &NeedPolicy) -> Urgency {
+    // Where shadows take long, the last moment is earlier.
+    if seconds_ahead <= NOW_SECONDS.max(i64::from(policy.ready_seconds)) {
         Urgency::Now
     } else if seconds_ahead <= SOON_SECONDS {
         Urgency::Soon
@@ -180,7 +253,7 @@ fn quiet_peak(input: &NeedInput, policy: &NeedPolicy) -> Option<(f64, f64)> {
         let Some(limit) = outlook.limit.map(f64::from).filter(|limit| *limit > 0.0) else {
             continue;
         };
-        if !is_current(outlook, input.now) {
+        if !is_current(outlook, input.now) || crosses(outlook, input.now, policy).is_some() {
             return None;
         }
         // Memory does not follow traffic: it is not scaled.
@@ -220,226 +293,4 @@ fn give_back(input: &NeedInput, policy: &NeedPolicy) -> Option<Need> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        health::{Contribution, HealthState},
-        metrics::Metric,
-    };
-
-    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
-
-    fn outlook(peak: f32, crosses_in: Option<i64>) -> Outlook {
-        Outlook {
-            metric: Metric::Cpu,
-            made_at: NOW.plus_secs(-60),
-            peak,
-            peak_upper: peak + 0.05,
-            peak_at: NOW.plus_secs(3600),
-            p95: peak - 0.02,
-            limit: Some(0.85),
-            crosses_at: crosses_in.map(|seconds| NOW.plus_secs(seconds)),
-            probability: crosses_in.map(|_| 0.9),
-            likely_at: None,
-            no_better_than_naive: false,
-        }
-    }
-
-    fn health(score: Option<u8>) -> HealthScore {
-        HealthScore {
-            score,
-            state: HealthState::Ok,
-            contributions: vec![
-                Contribution {
-                    name: "steal".to_owned(),
-                    points: 5,
-                    why: "steal at 12 %".to_owned(),
-                },
-                Contribution {
-                    name: "cpu".to_owned(),
-                    points: 50,
-                    why: "CPU at 97 %".to_owned(),
-                },
-            ],
-        }
-    }
-
-    struct Case {
-        outlooks: Vec<Outlook>,
-        health: HealthScore,
-        coverage: f64,
-        age: i64,
-        helped: Option<Helped>,
-    }
-
-    impl Case {
-        fn of(outlooks: Vec<Outlook>) -> Self {
-            Self {
-                outlooks,
-                health: health(Some(95)),
-                coverage: 1.0,
-                age: 5,
-                helped: None,
-            }
-        }
-
-        fn with<T>(&self, ask: impl FnOnce(&NeedInput, &NeedPolicy) -> T) -> T {
-            let vm = VmId::from("a/1");
-            let input = NeedInput {
-                vm: &vm,
-                now: NOW,
-                outlooks: &self.outlooks,
-                health: &self.health,
-                coverage: self.coverage,
-                sampled_at: Some(NOW.plus_secs(-self.age)),
-                helped: self.helped,
-            };
-            ask(&input, &NeedPolicy::default())
-        }
-
-        fn need(&self) -> Option<Need> {
-            self.with(need)
-        }
-    }
-
-    #[test]
-    fn urgency_goes_by_the_time_that_is_left() {
-        for (seconds, expected) in [
-            (-60, Urgency::Now),
-            (1800, Urgency::Now),
-            (1801, Urgency::Soon),
-            (4 * 3600, Urgency::Soon),
-            (4 * 3600 + 1, Urgency::Later),
-        ] {
-            let need = Case::of(vec![outlook(0.96, Some(seconds))]).need().unwrap();
-            assert_eq!(need.urgency, expected, "{seconds}");
-            assert_eq!(need.crosses_at, Some(NOW.plus_secs(seconds)));
-        }
-    }
-
-    #[test]
-    fn the_unlikely_the_far_and_the_stale_raise_nothing() {
-        let crossing = outlook(0.96, Some(600));
-        let unlikely = Outlook {
-            probability: Some(0.49),
-            ..crossing
-        };
-        let unknown = Outlook {
-            probability: None,
-            ..crossing
-        };
-        let far = outlook(0.96, Some(12 * 3600 + 1));
-        let stale = Outlook {
-            made_at: NOW.plus_secs(-3601),
-            ..crossing
-        };
-        for none in [unlikely, unknown, far, stale] {
-            assert_eq!(Case::of(vec![none]).need(), None, "{none:?}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_proposed_on_too_little_knowledge() {
-        let mut case = Case::of(vec![outlook(0.96, Some(600))]);
-        assert!(case.need().is_some());
-        case.coverage = 0.79;
-        assert_eq!(case.need(), None);
-        case.coverage = 0.8;
-        assert!(case.need().is_some());
-        case.age = 121;
-        assert_eq!(case.need(), None);
-        case.age = 0;
-        case.health = health(None);
-        assert_eq!(case.need(), None);
-    }
-
-    #[test]
-    fn the_nearest_crossing_leads_and_poor_health_is_now() {
-        let memory = Outlook {
-            metric: Metric::Memory,
-            ..outlook(0.99, Some(3 * 3600))
-        };
-        let mut case = Case::of(vec![memory, outlook(0.96, Some(2 * 3600))]);
-        let need = case.need().unwrap();
-        assert_eq!(need.urgency, Urgency::Soon);
-        assert!(matches!(
-            need.reasons[..],
-            [
-                Reason::ForecastCrosses {
-                    metric: Metric::Cpu,
-                    ..
-                },
-                Reason::ForecastCrosses {
-                    metric: Metric::Memory,
-                    ..
-                }
-            ]
-        ));
-        case.health = health(Some(49));
-        let need = case.need().unwrap();
-        assert_eq!(need.urgency, Urgency::Now);
-        assert_eq!(
-            need.reasons[2],
-            Reason::HealthUnder {
-                score: 49,
-                threshold: 50,
-                worst: "CPU at 97 %".to_owned()
-            }
-        );
-        case.health = health(Some(50));
-        assert_eq!(case.need().unwrap().urgency, Urgency::Soon);
-    }
-
-    fn helped(share: f64, quiet_for: Option<i64>) -> Helped {
-        Helped {
-            share,
-            quiet_since: quiet_for.map(|seconds| NOW.plus_secs(-seconds)),
-        }
-    }
-
-    #[test]
-    fn a_shadow_is_given_back_only_after_long_quiet_without_its_help() {
-        let mut case = Case::of(vec![outlook(0.3, None)]);
-        assert_eq!(case.need(), None, "no shadow, nothing to give back");
-        case.helped = Some(helped(0.4, Some(7199)));
-        assert_eq!(case.need(), None);
-        case.helped = Some(helped(0.4, Some(7200)));
-        let need = case.need().unwrap();
-        assert_eq!(need.urgency, Urgency::GiveBack);
-        let Reason::RiskPassed { peak, .. } = need.reasons[0] else {
-            panic!("{need:?}")
-        };
-        assert!((peak - 0.5).abs() < 1e-6, "0.3 at 60 % is 0.5: {peak}");
-        // Quiet only thanks to the shadow: 0.3 at 30 % would be 1.0 without it.
-        case.helped = Some(helped(0.7, Some(7200)));
-        assert_eq!(case.need(), None);
-    }
-
-    #[test]
-    fn quiet_begins_once_goes_on_and_ends() {
-        let mut case = Case::of(vec![outlook(0.3, None)]);
-        case.helped = Some(helped(0.0, None));
-        let earlier = NOW.plus_secs(-500);
-        assert_eq!(case.with(|i, p| quiet_since(None, i, p)), Some(NOW));
-        assert_eq!(
-            case.with(|i, p| quiet_since(Some(earlier), i, p)),
-            Some(earlier)
-        );
-        // Not known for a moment is not the end of quiet.
-        case.age = 1000;
-        assert_eq!(
-            case.with(|i, p| quiet_since(Some(earlier), i, p)),
-            Some(earlier)
-        );
-        case.age = 0;
-        // 0.85 less a tenth is 0.765.
-        case.outlooks = vec![outlook(0.77, None)];
-        assert_eq!(case.with(|i, p| quiet_since(Some(earlier), i, p)), None);
-        case.outlooks = Vec::new();
-        assert_eq!(
-            case.with(|i, p| quiet_since(Some(earlier), i, p)),
-            None,
-            "no forecast says nothing of quiet"
-        );
-    }
-}
+mod tests;

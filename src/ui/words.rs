@@ -85,6 +85,7 @@ pub fn evidence(proposal: &Proposal, clock: &Clock) -> String {
             peak,
             limit,
             at,
+            ..
         }) => format!(
             "{} over {} at {}, peak {}",
             format::metric(*metric),

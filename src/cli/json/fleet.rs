@@ -154,6 +154,8 @@ pub struct OneVmJson<'a> {
     foreign_jobs: &'a [String],
     contributions: &'a [Contribution],
     outlooks: &'a [Outlook],
+    /// Why nothing is proposed though it would be, had enough been measured.
+    withheld: Option<&'a str>,
 }
 
 impl<'a> From<&'a VmView> for OneVmJson<'a> {
@@ -165,6 +167,7 @@ impl<'a> From<&'a VmView> for OneVmJson<'a> {
             foreign_jobs: &view.vm.foreign_jobs,
             contributions: &view.health.contributions,
             outlooks: &view.outlooks,
+            withheld: view.withheld.as_deref(),
         }
     }
 }

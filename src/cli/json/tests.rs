@@ -48,6 +48,7 @@ fn vm(id: &str, name: &str) -> VmView {
     values[Metric::Disk.index()] = Some(1_048_576.4);
     values[Metric::Net.index()] = Some(f32::NAN);
     VmView {
+        withheld: None,
         vm: Arc::new(Vm {
             id: id.into(),
             name: name.to_owned(),

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     calendar::{Affecting, Event},
     forecast::Outlook,
-    health::HealthScore,
+    health::{HealthScore, Normal, SteadyState},
     hypervisor::{ErrorKind, Examination, PlatformError},
     inventory::{Inventory, Pool, Role, Service, Vm},
     metrics::{Metric, Sample},
@@ -26,7 +26,7 @@ use crate::{
     problem::Problem,
     replication::{IncrementSpec, Manifest, Progress, cycle::Shipped},
     reservation::Ledger,
-    shadow::{Proposal, ShareSpec, Step},
+    shadow::{Proposal, ShareSpec, Step, hold::Held},
     telemetry::prometheus::{PrometheusError, backfill::Wanted},
     traffic::{DirectorError, ServerSpec, TrafficReading},
     units::{
@@ -45,6 +45,8 @@ mod proposals;
 mod replicas;
 mod shadows;
 mod sources;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod view;
 mod vms;
@@ -377,8 +379,15 @@ struct VmRecord {
     coverage: f64,
     /// Since when nothing has been at risk; for giving back.
     quiet_since: Option<Timestamp>,
+    state: SteadyState,
+    /// What response time is normal for it.
+    normal_response: Normal,
     /// No proposal for this VM before this moment: rejected, or just ended.
     no_proposal_before: Option<Timestamp>,
+    /// Since when it needs something, or no longer does.
+    held: Held,
+    /// Why nothing is proposed though it would be, had enough been measured.
+    withheld: Option<Arc<str>>,
 }
 
 pub struct Core {

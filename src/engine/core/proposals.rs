@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Core, Document, Effect};
+use super::{Core, Document, Effect, judge::Judged};
 use crate::{
     engine::{
         command::{Answer, Reply},
@@ -14,6 +14,7 @@ use crate::{
     shadow::{
         Check, CheckOutcome, Need, Placement, Plan, PlanKind, Proposal, ProposalState, Reason,
         Rejected, Sizing, Step, Urgency,
+        need::NeedPolicy,
         plan::{self, Names, PlanInput, PlanSettings, Replica, RetireInput, Serving},
     },
     traffic::split,
@@ -43,26 +44,9 @@ impl Core {
         if self.store_failed.is_some() {
             return;
         }
-        self.renew_open(at, out);
-        let busy = self.busy_vms();
-        let proposed: BTreeSet<VmId> = self
-            .proposals
-            .values()
-            .filter(|proposal| is_open(proposal))
-            .map(|proposal| proposal.plan.vm.clone())
-            .collect();
-        let needs: Vec<Need> = self
-            .vms
-            .iter()
-            .filter(|(id, record)| {
-                record.vm.owner.is_none()
-                    && record.vm.state == PowerState::Running
-                    && !busy.contains(*id)
-                    && !proposed.contains(*id)
-                    && record.no_proposal_before.is_none_or(|before| at >= before)
-            })
-            .filter_map(|(_, record)| self.need_of(at, record))
-            .collect();
+        let policy = self.need_policy();
+        self.renew_open(at, &policy, out);
+        let needs = self.needs(at, &policy, out);
         for need in needs {
             let shadow = self.shadow_of(&need.vm);
             let raised = match (need.urgency, shadow) {
@@ -77,9 +61,73 @@ impl Core {
         }
     }
 
+    /// What has been needed for long enough, of the VMs for which nothing is proposed or done.
+    fn needs(&mut self, at: Timestamp, policy: &NeedPolicy, out: &mut Vec<Effect>) -> Vec<Need> {
+        let busy = self.busy_vms();
+        let proposed: BTreeSet<VmId> = self
+            .proposals
+            .values()
+            .filter(|proposal| is_open(proposal))
+            .map(|proposal| proposal.plan.vm.clone())
+            .collect();
+        let hold = self.settings.hold_policy();
+        let judged: Vec<(VmId, Judged, Option<String>)> = self
+            .vms
+            .iter()
+            .filter(|(id, record)| {
+                record.vm.owner.is_none()
+                    && record.vm.state == PowerState::Running
+                    && !busy.contains(*id)
+                    && !proposed.contains(*id)
+                    && record.no_proposal_before.is_none_or(|before| at >= before)
+            })
+            .map(|(id, record)| {
+                let judged = self.judge(at, record, policy);
+                (id.clone(), judged, self.withheld(at, record, policy))
+            })
+            .collect();
+        let mut needs = Vec::new();
+        for (vm, judged, withheld) in judged {
+            let Some(record) = self.vms.get_mut(&vm) else {
+                continue;
+            };
+            record.held = judged.held;
+            let raised = (judged.need).filter(|need| judged.held.may_raise(need.urgency, at, hold));
+            needs.extend(raised);
+            self.tell_withheld(at, &vm, withheld, out);
+        }
+        needs
+    }
+
+    /// The timeline says once that something is withheld; the VM says so as long as it is.
+    fn tell_withheld(
+        &mut self,
+        at: Timestamp,
+        vm: &VmId,
+        withheld: Option<String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(record) = self.vms.get_mut(vm) else {
+            return;
+        };
+        if record.withheld.as_deref() == withheld.as_deref() {
+            return;
+        }
+        let is_new = record.withheld.is_none();
+        record.withheld = withheld.as_deref().map(Arc::from);
+        self.views.vms = None;
+        if let Some(why) = withheld.filter(|_| is_new) {
+            let text = format!("{}: {why}", self.vm_name(vm));
+            let vm = Some(vm.clone());
+            self.event(at, TimelineKind::Proposal, text, vm, None, false, out);
+        }
+    }
+
     /// An open proposal follows its need: sized anew when the load has changed much, withdrawn when it has passed. What
     /// an operator asked for or has adjusted is left alone.
-    fn renew_open(&mut self, at: Timestamp, out: &mut Vec<Effect>) {
+    fn renew_open(&mut self, at: Timestamp, policy: &NeedPolicy, out: &mut Vec<Effect>) {
+        let standing = policy.eased();
+        let hold = self.settings.hold_policy();
         let young = at.plus_secs(-RENEW_AFTER_SECONDS);
         let open: Vec<Arc<Proposal>> = self
             .proposals
@@ -102,8 +150,14 @@ impl Core {
             if record.health.state == HealthState::Unknown {
                 continue;
             }
-            let Some(need) = self.need_of(at, &record) else {
-                self.make_stale(&proposal.id, "the need has passed", out);
+            let judged = self.judge(at, &record, &standing);
+            if let Some(record) = self.vms.get_mut(&proposal.plan.vm) {
+                record.held = judged.held;
+            }
+            let Some(need) = judged.need else {
+                if judged.held.may_withdraw(at, hold) {
+                    self.make_stale(&proposal.id, "the need has passed", out);
+                }
                 continue;
             };
             let service = self.service_of(&record.vm.id).cloned();

@@ -9,7 +9,7 @@ use crate::{
         ShadowState, ShadowView, Snapshot, SourceKind, SourceView, StepState, StepView,
         TimelineEntry, VmView,
     },
-    inventory::{Pool, Service},
+    inventory::{Pool, PowerState, Service},
     metrics::Metric,
     operation::{
         Outcome,
@@ -111,6 +111,10 @@ impl Core {
             shadow: shadows.get(&record.vm.id).map(|shadow| shadow.id.clone()),
             proposal: open.get(&record.vm.id).map(|proposal| proposal.id.clone()),
             detail_version: record.detail_version,
+            // Of a VM that is off nothing is judged.
+            withheld: (record.vm.state == PowerState::Running)
+                .then(|| record.withheld.clone())
+                .flatten(),
             vm: record.vm.clone(),
         };
         self.vms.values().map(view).collect()

@@ -7,11 +7,15 @@ use std::{
 
 use super::{Core, Effect, FleetOutlook, ForecastJob, Kin, Sampled, VmRecord};
 use crate::{
-    health::{self, ForecastRisk, HealthInput, HealthScore, HealthState, Limited, Thresholds},
+    health::{
+        self, ForecastRisk, HealthInput, HealthScore, HealthState, Limited, Normal, ShadowLag,
+        SteadyState, Thresholds,
+    },
     hypervisor::PlatformError,
     inventory::{Inventory, PowerState, Role, Vm},
     metrics::{Metric, Sample},
     policy::Limits,
+    shadow::hold::Held,
     units::{SourceName, Timestamp, VmId},
 };
 
@@ -20,8 +24,6 @@ const MAX_KIN: usize = 12;
 /// Fleets up to this size are forecast as often as this, whatever the settings say: it costs nothing.
 const SMALL_FLEET: usize = 200;
 const SMALL_FLEET_SECONDS: i64 = 30;
-/// A sample older than this many intervals no longer says how a VM is.
-const MAX_SAMPLE_AGE_INTERVALS: i64 = 6;
 
 /// When the fleet was last forecast, and how much of that is left.
 #[derive(Clone, Debug, Default)]
@@ -138,6 +140,10 @@ impl Core {
     fn take_sample(&mut self, at: Timestamp, sample: Sample) {
         let id = sample.vm.clone();
         if let Some(record) = self.vms.get_mut(&id) {
+            if let Some(millis) = sample.get(Metric::Response) {
+                let normal = record.normal_response;
+                record.normal_response = normal.after(sample.at, f64::from(millis));
+            }
             record.sample = Some(sample);
             record.detail_version += 1;
         }
@@ -150,22 +156,31 @@ impl Core {
             return;
         };
         let limits = self.limits_of(id);
-        let health = health_of(record, &limits, &self.thresholds(), at);
-        if let Some(record) = self.vms.get_mut(id)
-            && *record.health != health
-        {
-            record.health = Arc::new(health);
+        let thresholds = self.settings.thresholds();
+        let mut health = health_of(record, &limits, self.shadow_lag(at, id), &thresholds, at);
+        if let Some(record) = self.vms.get_mut(id) {
+            record.state = record.state.after(health.score, at, &thresholds.states);
+            health.state = record.state.shown();
+            if *record.health != health {
+                record.health = Arc::new(health);
+            }
         }
     }
 
-    fn thresholds(&self) -> Thresholds {
-        Thresholds {
-            response_millis: self.settings.health.response_millis,
-            error_ratio: self.settings.health.error_ratio,
-            steal: self.settings.health.steal,
-            max_data_age_seconds: MAX_SAMPLE_AGE_INTERVALS as u64
-                * u64::from(self.settings.sampling.interval_seconds),
+    /// How far the VM's shadow is behind, once it stands.
+    fn shadow_lag(&self, at: Timestamp, id: &VmId) -> Option<ShadowLag> {
+        let shadow = self.shadows.values().find(|shadow| shadow.vm == *id)?;
+        let stands = self
+            .operations
+            .get(&shadow.operation)
+            .is_none_or(crate::operation::fold::Operation::ended);
+        if shadow.retiring || !stands {
+            return None;
         }
+        Some(ShadowLag {
+            lag_seconds: self.manifests.get(&shadow.id)?.lag_seconds(at)?,
+            rpo_seconds: shadow.rpo_seconds,
+        })
     }
 
     /// The limits of a VM: the operator's, and where there are none for disk and network, the platform's own.
@@ -208,9 +223,7 @@ impl Core {
 
     /// VMs whose samples stopped are no longer scored by them.
     pub(super) fn age_vms(&mut self, at: Timestamp) {
-        let oldest = at.plus_secs(
-            -MAX_SAMPLE_AGE_INTERVALS * i64::from(self.settings.sampling.interval_seconds),
-        );
+        let oldest = at.plus_secs(-i64::from(self.settings.max_sample_age_seconds()));
         let stale: Vec<VmId> = self
             .vms
             .iter()
@@ -243,6 +256,7 @@ impl Core {
             self.forecast.running = false;
             self.forecast.rounds += 1;
         }
+        let policy = self.need_policy();
         for found in batch {
             let Some(record) = self.vms.get_mut(&found.vm) else {
                 continue;
@@ -255,7 +269,7 @@ impl Core {
             let quiet = self
                 .vms
                 .get(&found.vm)
-                .and_then(|record| self.quiet_since(at, record));
+                .and_then(|record| self.quiet_since(at, record, &policy));
             if let Some(record) = self.vms.get_mut(&found.vm) {
                 record.quiet_since = quiet;
             }
@@ -387,7 +401,11 @@ impl VmRecord {
             detail_version: 0,
             coverage: 0.0,
             quiet_since: None,
+            state: SteadyState::default(),
+            normal_response: Normal::default(),
             no_proposal_before: None,
+            held: Held::default(),
+            withheld: None,
         }
     }
 }
@@ -395,6 +413,7 @@ impl VmRecord {
 fn health_of(
     record: &VmRecord,
     limits: &Limits,
+    shadow: Option<ShadowLag>,
     thresholds: &Thresholds,
     at: Timestamp,
 ) -> HealthScore {
@@ -409,21 +428,6 @@ fn health_of(
         value: value(metric),
         limit,
     };
-    let riskiest = record
-        .outlooks
-        .iter()
-        .filter_map(|outlook| {
-            let limit = f64::from(outlook.limit?);
-            Some(ForecastRisk {
-                metric: outlook.metric,
-                peak_of_limit: f64::from(outlook.peak) / limit,
-                crosses_in_seconds: outlook
-                    .crosses_at
-                    .map(|crosses| crosses.secs_since(at).max(0) as u64),
-                probability: outlook.probability.map_or(0.0, f64::from),
-            })
-        })
-        .max_by(|a, b| a.peak_of_limit.total_cmp(&b.peak_of_limit));
     health::score(
         &HealthInput {
             cpu: limited(Metric::Cpu, limits.cpu),
@@ -432,13 +436,15 @@ fn health_of(
             net: limited(Metric::Net, limits.net_bytes_per_sec),
             steal: value(Metric::Steal),
             response_millis: value(Metric::Response),
+            normal_response_millis: record.normal_response.millis(),
             error_ratio: value(Metric::Errors),
-            forecast: riskiest,
+            forecast: ForecastRisk::nearest(&record.outlooks, at),
             data_age_seconds: record
                 .sample
                 .as_ref()
                 .map(|sample| at.secs_since(sample.at).max(0) as u64),
             coverage: (record.coverage > 0.0).then_some(record.coverage),
+            shadow,
         },
         thresholds,
     )

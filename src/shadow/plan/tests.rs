@@ -384,6 +384,8 @@ fn a_need_is_told_from_now() {
             peak: 0.96,
             limit: 0.85,
             at: now.plus_secs(11 * 60 + 20),
+            no_better_than_naive: false,
+            late_by_seconds: 0,
         }],
     };
     assert_eq!(

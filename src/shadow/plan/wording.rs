@@ -313,6 +313,8 @@ fn because(reason: &Reason, vm_name: &str, now: Timestamp) -> String {
             peak,
             limit,
             at,
+            no_better_than_naive,
+            late_by_seconds,
         } => {
             let ahead = at.secs_since(now);
             let when = if ahead > 0 {
@@ -325,12 +327,23 @@ fn because(reason: &Reason, vm_name: &str, now: Timestamp) -> String {
                 "bytes_per_second" => format!("{}/s", bytes(value.max(0.0) as u64)),
                 _ => format!("{value:.0}"),
             };
-            format!(
+            let mut text = format!(
                 "{} over {} {when}, peak {}",
                 metric_title(metric.name()),
                 level(*limit),
                 level(*peak)
-            )
+            );
+            // Of a crossing that is there already nobody expects a shadow in time.
+            if *late_by_seconds > 0 && ahead > 0 {
+                let late = duration(i64::from(*late_by_seconds));
+                text.push_str(&format!(", a shadow is ready {late} after that"));
+            }
+            if *no_better_than_naive {
+                text.push_str(
+                    ", by a forecast that is no better here than \"as it was yesterday\"",
+                );
+            }
+            text
         }
         Reason::HealthUnder {
             score,

@@ -162,6 +162,8 @@ pub fn proposal(
             peak,
             limit: 0.85,
             at,
+            no_better_than_naive: false,
+            late_by_seconds: 0,
         }],
         _ => vec![Reason::RiskPassed {
             peak: 0.34,

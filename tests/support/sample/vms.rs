@@ -191,6 +191,7 @@ pub(super) fn view(
     let health = health(silent, peak, crosses, now);
     let id = vm_id(name);
     VmView {
+        withheld: None,
         vm: Arc::new(Vm {
             id: id.clone(),
             name: name.to_owned(),

@@ -1,0 +1,234 @@
+//! The decision pass from samples and outlooks to proposals, without a platform.
+
+use super::*;
+use crate::{
+    inventory::{Disk, DiskFormat, PowerState, Storage},
+    shadow::ProposalState,
+};
+
+const GIB: u64 = 1 << 30;
+const START: i64 = 1_000_000;
+
+fn vm() -> Vm {
+    Vm {
+        id: VmId::from("a/1"),
+        name: "web-1".to_owned(),
+        source: "a".into(),
+        pool: "a/host".into(),
+        host: "host".to_owned(),
+        state: PowerState::Running,
+        generation: 1,
+        vcpus: 2,
+        vcpus_max: 4,
+        memory_bytes: GIB,
+        memory_max_bytes: GIB,
+        instance_type: String::new(),
+        disks: vec![Disk {
+            target: "vda".to_owned(),
+            path: "/d.qcow2".to_owned(),
+            format: DiskFormat::Qcow2,
+            compat: Some("1.1".to_owned()),
+            capacity_bytes: GIB,
+            allocated_bytes: GIB,
+            read_only: false,
+            limit_bytes_per_sec: None,
+        }],
+        net_limit_bytes_per_sec: None,
+        has_agent: false,
+        foreign_jobs: Vec::new(),
+        owner: None,
+    }
+}
+
+fn pool(source: &str) -> Pool {
+    Pool {
+        id: PoolId::new(format!("{source}/host")),
+        name: "host".to_owned(),
+        source: source.into(),
+        role: Role::Both,
+        hosts: 1,
+        cpus: 16,
+        memory_bytes: 64 * GIB,
+        memory_free_bytes: 60 * GIB,
+        cpu_used: None,
+        contention: Some(0.0),
+        storage: vec![Storage {
+            name: "default".to_owned(),
+            capacity_bytes: 100 * GIB,
+            available_bytes: 90 * GIB,
+        }],
+        service_address: "127.0.0.1".to_owned(),
+    }
+}
+
+struct Fleet {
+    core: Core,
+    second: i64,
+    told: Vec<String>,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let source = |name: &str| SourceConfig {
+            name: name.into(),
+            uri: format!("qemu:///{name}"),
+            kind: SourceRole::Hypervisor(Role::Both),
+            armed: false,
+            last_backfill: None,
+        };
+        let kept = Kept {
+            sources: vec![source("a"), source("b")],
+            ..Kept::default()
+        };
+        let core = Core::new("e".into(), Settings::default(), false, 1, kept);
+        let mut fleet = Self {
+            core,
+            second: START,
+            told: Vec::new(),
+        };
+        for (name, vms) in [("a", vec![vm()]), ("b", Vec::new())] {
+            let inventory = Inventory {
+                at: fleet.now(),
+                pools: vec![pool(name)],
+                vms,
+            };
+            fleet.put(Input::Inventory {
+                source: name.into(),
+                result: Ok(inventory),
+                millis: 1,
+            });
+        }
+        fleet
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(self.second)
+    }
+
+    fn put(&mut self, input: Input) {
+        let at = self.now();
+        for effect in self.core.apply(at, input) {
+            if let Effect::Event(event) = effect {
+                self.told.push(event.text);
+            }
+        }
+    }
+
+    /// Ten seconds later, with a quiet sample and a forecast that crosses in two hours or does not.
+    fn step(&mut self, crosses: bool, coverage: f64) {
+        self.second += 10;
+        let at = self.now();
+        let mut values = [None; Metric::COUNT];
+        values[Metric::Cpu.index()] = Some(0.3);
+        let sample = Sample {
+            vm: vm().id,
+            at,
+            values,
+        };
+        self.put(Input::Samples {
+            source: "a".into(),
+            result: Ok(Sampled {
+                samples: vec![sample],
+                hung: Vec::new(),
+            }),
+            millis: 1,
+        });
+        let soon = crosses.then(|| at.plus_secs(7200));
+        let outlook = Outlook {
+            metric: Metric::Cpu,
+            made_at: at,
+            peak: if crosses { 0.95 } else { 0.4 },
+            peak_upper: 0.97,
+            peak_at: at.plus_secs(7200),
+            p95: 0.4,
+            limit: Some(0.85),
+            crosses_at: soon,
+            probability: Some(if crosses { 0.9 } else { 0.0 }),
+            likely_at: soon,
+            no_better_than_naive: false,
+        };
+        self.put(Input::Outlooks {
+            batch: vec![FleetOutlook {
+                vm: vm().id,
+                outlooks: vec![outlook],
+                spark: Vec::new(),
+                coverage,
+            }],
+            pending: 0,
+        });
+        self.put(Input::Tick);
+    }
+
+    fn open(&mut self) -> usize {
+        let at = self.now();
+        let is_open = |proposal: &&Arc<Proposal>| proposal.state == ProposalState::Open;
+        self.core
+            .snapshot(at)
+            .proposals
+            .iter()
+            .filter(is_open)
+            .count()
+    }
+
+    fn withheld(&mut self) -> Option<String> {
+        let at = self.now();
+        let snapshot = self.core.snapshot(at);
+        let view = snapshot.vm(&vm().id).expect("it is in the inventory");
+        view.withheld.as_deref().map(str::to_owned)
+    }
+}
+
+#[test]
+fn too_little_measured_withholds_a_proposal_and_says_why_once() {
+    let mut fleet = Fleet::new();
+    for _ in 0..5 {
+        fleet.step(true, 0.5);
+    }
+    assert_eq!(fleet.open(), 0);
+    let why = fleet.withheld().expect("a reason");
+    assert!(
+        why.contains("only 50 % of the last day was measured"),
+        "{why}"
+    );
+    let told = fleet.told.iter().filter(|text| text.contains("only 50 %"));
+    assert_eq!(told.count(), 1, "{:?}", fleet.told);
+    fleet.step(true, 0.9);
+    assert_eq!((fleet.open(), fleet.withheld()), (1, None));
+}
+
+#[test]
+fn a_crossing_that_comes_up_must_hold_before_it_is_proposed() {
+    let mut fleet = Fleet::new();
+    fleet.step(false, 1.0);
+    for _ in 0..20 {
+        fleet.step(true, 1.0);
+        fleet.step(true, 1.0);
+        fleet.step(false, 1.0);
+        assert_eq!(fleet.open(), 0, "at {} s it flickers", fleet.second - START);
+    }
+    for _ in 0..3 {
+        fleet.step(true, 1.0);
+        assert_eq!(fleet.open(), 0);
+    }
+    fleet.step(true, 1.0);
+    assert_eq!(fleet.open(), 1);
+}
+
+#[test]
+fn a_proposal_outlives_a_flicker_and_goes_when_the_need_has_passed() {
+    let mut fleet = Fleet::new();
+    fleet.step(true, 1.0);
+    assert_eq!(
+        fleet.open(),
+        1,
+        "what is there at the first look is raised at once"
+    );
+    for round in 0..60 {
+        fleet.step(round % 5 == 0, 1.0);
+        assert_eq!(fleet.open(), 1, "round {round}");
+    }
+    for _ in 0..13 {
+        fleet.step(false, 1.0);
+    }
+    assert_eq!(fleet.open(), 0);
+}
