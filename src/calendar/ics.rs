@@ -4,8 +4,13 @@ use icalendar::{Calendar, CalendarDateTime, Component, DatePerhapsTime, Event as
 use jiff::{ToSpan as _, civil, tz::TimeZone};
 use sha2::{Digest as _, Sha256};
 
-use super::{Event, EventKind};
+use super::{Event, EventKind, Target};
 use crate::units::{EventId, Timestamp};
+
+const OWN_ID: &str = "X-SHADOWCAST-ID";
+const AFFECTS: &str = "X-SHADOWCAST-AFFECTS";
+const FACTOR: &str = "X-SHADOWCAST-FACTOR";
+const EXCLUDE: &str = "X-SHADOWCAST-EXCLUDE";
 
 /// No calendar of people is larger.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -65,8 +70,29 @@ fn event(one: &IcsEvent, zone: &str) -> Result<Event, String> {
         .flat_map(|property| property.value().split(','))
         .find_map(|word| EventKind::from_name(&word.trim().to_ascii_lowercase()));
     let name = one.get_summary().unwrap_or_default().to_owned();
+    // What we wrote ourselves is the same event again, with what other calendars have no word for.
+    let own = one
+        .property_value(OWN_ID)
+        .filter(|id| id.len() <= 64 && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
+    let affects = one
+        .property_value(AFFECTS)
+        .unwrap_or_default()
+        .split(';')
+        .filter(|target| !target.is_empty())
+        .map(Target::parse)
+        .collect::<Result<_, _>>()?;
+    let expected_factor = one
+        .property_value(FACTOR)
+        .map(|text| {
+            text.parse::<f64>()
+                .map_err(|_| format!("its {FACTOR} `{text}` is no number"))
+        })
+        .transpose()?;
     Ok(Event {
-        id: id(one.get_uid().unwrap_or(&name), starts),
+        id: own.map_or_else(|| id(one.get_uid().unwrap_or(&name), starts), EventId::from),
+        affects,
+        expected_factor,
+        exclude: one.property_value(EXCLUDE) == Some("TRUE"),
         name,
         kind: kind.unwrap_or_default(),
         starts,
@@ -74,7 +100,6 @@ fn event(one: &IcsEvent, zone: &str) -> Result<Event, String> {
             .map_err(|_| "it ends before it begins, or after years".to_owned())?,
         rule: one.property_value("RRULE").map(str::to_owned),
         zone: own_zone,
-        ..Event::default()
     })
 }
 
@@ -109,7 +134,7 @@ fn moment(at: &DatePerhapsTime, zone: &str) -> Result<(Timestamp, String), Strin
     ))
 }
 
-/// Writes events for other calendars; what those have no word for is left out.
+/// Writes events for other calendars; what those have no word for stands in properties of our own.
 pub fn write(events: &[Event]) -> String {
     let mut calendar = Calendar::new();
     for event in events {
@@ -142,6 +167,17 @@ pub fn write(events: &[Event]) -> String {
         }
         if let Some(rule) = &event.rule {
             one.add_property("RRULE", rule);
+        }
+        one.add_property(OWN_ID, event.id.as_str());
+        if !event.affects.is_empty() {
+            let targets: Vec<String> = event.affects.iter().map(Target::to_string).collect();
+            one.add_property(AFFECTS, targets.join(";"));
+        }
+        if let Some(factor) = event.expected_factor {
+            one.add_property(FACTOR, factor.to_string());
+        }
+        if event.exclude {
+            one.add_property(EXCLUDE, "TRUE");
         }
         calendar.push(one.done());
     }
@@ -190,28 +226,16 @@ END:VCALENDAR\r\n";
 
     #[test]
     fn what_is_written_is_read_again() {
-        let before = read(FILE, "Europe/Berlin").unwrap().events;
+        let mut before = read(FILE, "Europe/Berlin").unwrap().events;
+        before[0].affects = vec![
+            Target::Service("shop".to_owned()),
+            Target::InstanceType("2 vCPU, 4 GiB".to_owned()),
+        ];
+        before[0].expected_factor = Some(1.8);
+        before[1].exclude = true;
         let after = read(&write(&before), "UTC").unwrap();
         assert_eq!(after.refused, [""; 0]);
-        assert_eq!(after.events.len(), before.len());
-        for (before, after) in before.iter().zip(&after.events) {
-            assert_eq!(
-                (
-                    &before.name,
-                    before.starts,
-                    before.lasts_seconds,
-                    &before.rule,
-                    before.kind
-                ),
-                (
-                    &after.name,
-                    after.starts,
-                    after.lasts_seconds,
-                    &after.rule,
-                    after.kind
-                )
-            );
-        }
+        assert_eq!(after.events, before, "nothing of it is lost");
     }
 
     #[test]

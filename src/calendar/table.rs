@@ -8,11 +8,11 @@ pub const COLUMNS: [&str; 9] = [
     "name", "starts", "ends", "kind", "rule", "zone", "affects", "factor", "exclude",
 ];
 
-/// Reads a table. Rows that cannot be are named with their line.
+/// Reads a table. Rows that cannot be are named with their line; `zone` is that of times that name none.
 ///
 /// # Errors
 /// When the header lacks a needed column or has an unknown one, or the text is no CSV.
-pub fn read(text: &str) -> Result<Read, String> {
+pub fn read(text: &str, zone: &str) -> Result<Read, String> {
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .trim(csv::Trim::All)
@@ -39,7 +39,7 @@ pub fn read(text: &str) -> Result<Read, String> {
             let index = header.iter().position(|column| column == name)?;
             row.get(index).filter(|cell| !cell.is_empty())
         };
-        match event(cell).and_then(|event| event.check().map(|()| event)) {
+        match event(cell, zone).and_then(|event| event.check().map(|()| event)) {
             Ok(event) => found.events.push(event),
             Err(why) => found.refused.push(format!("line {line}: {why}")),
         }
@@ -47,11 +47,18 @@ pub fn read(text: &str) -> Result<Read, String> {
     Ok(found)
 }
 
-fn event<'a>(cell: impl Fn(&str) -> Option<&'a str>) -> Result<Event, String> {
+fn event<'a>(cell: impl Fn(&str) -> Option<&'a str>, zone: &str) -> Result<Event, String> {
+    let zone = cell("zone").unwrap_or(zone);
     let moment = |name: &str| {
         let text = cell(name).ok_or_else(|| format!("`{name}` is empty"))?;
-        Timestamp::parse(text)
-            .ok_or_else(|| format!("`{name}` is no time such as 2026-11-27T09:00:00Z: {text}"))
+        let local = || {
+            let at = text.parse::<jiff::civil::DateTime>().ok()?;
+            let at = at.in_tz(zone).ok()?;
+            Some(Timestamp(at.timestamp().as_millisecond()))
+        };
+        Timestamp::parse(text).or_else(local).ok_or_else(|| {
+            format!("`{name}` is no time such as 2026-11-27T10:00 or 2026-11-27T09:00:00Z: {text}")
+        })
     };
     let (starts, ends) = (moment("starts")?, moment("ends")?);
     let name = cell("name").unwrap_or_default().to_owned();
@@ -87,7 +94,7 @@ fn event<'a>(cell: impl Fn(&str) -> Option<&'a str>) -> Result<Event, String> {
         lasts_seconds: u32::try_from(ends.secs_since(starts))
             .map_err(|_| "it ends before it begins".to_owned())?,
         rule: cell("rule").map(str::to_owned),
-        zone: cell("zone").unwrap_or("UTC").to_owned(),
+        zone: zone.to_owned(),
         affects,
         expected_factor,
         exclude,
@@ -102,16 +109,27 @@ mod tests {
     fn a_row_is_an_event_and_a_wrong_one_is_named_by_its_line() {
         let text = "name,starts,ends,kind,rule,affects,factor\n\
                     Newsletter,2026-11-24T09:00:00Z,2026-11-24T11:00:00Z,campaign,FREQ=WEEKLY,service:shop;vm:web-1,1.4\n\
-                    Wrong,2026-11-24,2026-11-24T11:00:00Z,,,,\n\
+                    Wrong,tomorrow,2026-11-24T11:00:00Z,,,,\n\
                     Twice,2026-11-24T09:00:00Z,2026-11-24T11:00:00Z,,,,a lot\n";
-        let read = read(text).unwrap();
+        let read = read(text, "UTC").unwrap();
         assert_eq!(read.events.len(), 1);
         assert_eq!(read.events[0].affects.len(), 2);
         assert_eq!(read.events[0].expected_factor, Some(1.4));
         assert_eq!(read.events[0].lasts_seconds, 7200);
         assert!(read.refused[0].starts_with("line 3: `starts`"), "{read:?}");
         assert!(read.refused[1].starts_with("line 4: `factor`"), "{read:?}");
-        assert!(super::read("name,when\n").unwrap_err().contains("`when`"));
-        assert!(super::read("name,starts\n").unwrap_err().contains("`ends`"));
+        let local = "name,starts,ends,zone\nSale,2026-11-24T10:00,2026-11-24T11:00,Europe/Berlin\n";
+        let local = super::read(local, "UTC").unwrap();
+        assert_eq!(local.events[0].starts.to_string(), "2026-11-24T09:00:00Z");
+        assert!(
+            super::read("name,when\n", "UTC")
+                .unwrap_err()
+                .contains("`when`")
+        );
+        assert!(
+            super::read("name,starts\n", "UTC")
+                .unwrap_err()
+                .contains("`ends`")
+        );
     }
 }

@@ -312,7 +312,7 @@ impl Import {
         let read = if is_ics {
             ics::read(&text, &zone)
         } else {
-            table::read(&text)
+            table::read(&text, &zone)
         };
         let read = read.map_err(|why| {
             Problem::usage(
@@ -323,6 +323,13 @@ impl Import {
         })?;
         for refused in &read.refused {
             output::note(format!("left out: {}", printable(refused)));
+        }
+        if read.events.is_empty() {
+            return Err(Problem::usage(
+                "No event was imported.",
+                format!("{}: nothing of it could be taken", self.file.display()),
+                "Correct what is named above.",
+            ));
         }
         if self.preview {
             let mut listing = Listing::new(&["event", "kind", "begins", "lasts", "repeats"]);

@@ -75,7 +75,7 @@ impl OneProposal {
         show(proposal, now.at)?;
         if proposal.state == ProposalState::Open {
             output::note(format!(
-                "\nshadowcast approve {} --digest {}",
+                "shadowcast approve {} --digest {}",
                 proposal.id, proposal.digest
             ));
         }

@@ -97,6 +97,13 @@ impl Settings {
                 "the name of the source that samples go to",
             ));
         }
+        let hours = self.forecast.horizon_hours;
+        file.within(
+            &["forecast", "horizon_hours"],
+            f64::from(hours),
+            1.0,
+            14.0 * 24.0,
+        )?;
         let key = ["history", "max_gigabytes"];
         let gigabytes = self.history.max_gigabytes;
         if !gigabytes.is_finite() {

@@ -11,6 +11,10 @@ use crate::{
     units::{ShadowId, SourceName, Timestamp, VmId, printable},
 };
 
+/// Forecasts are made no further ahead; every step of it costs.
+const MAX_HORIZON_DAYS: u32 = 14;
+const MAX_HORIZON_SECONDS: u32 = MAX_HORIZON_DAYS * 86_400;
+
 impl Core {
     pub(super) fn command(
         &mut self,
@@ -115,6 +119,11 @@ impl Core {
                 horizon_seconds,
             } => match self.vms.get(&vm) {
                 None => Err(no_vm("The VM was not shown.", &vm)),
+                Some(_) if horizon_seconds > MAX_HORIZON_SECONDS => Err(Problem::usage(
+                    "The VM was not shown.",
+                    format!("nothing is forecast further ahead than {MAX_HORIZON_DAYS} days"),
+                    format!("Ask for at most {MAX_HORIZON_DAYS} days."),
+                )),
                 Some(record) => {
                     let fetch = Fetch::Detail {
                         limit: self.limit(&vm, metric),

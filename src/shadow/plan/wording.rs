@@ -359,7 +359,7 @@ fn because(reason: &Reason, vm_name: &str, now: Timestamp) -> String {
             percent(if *limit > 0.0 { peak / limit } else { 0.0 }),
             duration(now.secs_since(*quiet_since))
         ),
-        Reason::ByHand => format!("An operator asked for a shadow of {}", printable(vm_name)),
+        Reason::ByHand => format!("An operator asked for it, on {}", printable(vm_name)),
     }
 }
 

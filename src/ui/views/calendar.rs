@@ -270,7 +270,7 @@ fn read(path: &Path, zone: &str) -> Result<ics::Read, String> {
     if text.trim_start().starts_with("BEGIN:VCALENDAR") {
         ics::read(&text, zone)
     } else {
-        table::read(&text)
+        table::read(&text, zone)
     }
 }
 
