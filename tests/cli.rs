@@ -466,6 +466,30 @@ fn a_replay_tells_what_would_have_been_proposed_and_how_it_came_out() {
     machine
         .run(["replay", "--from", "1h", "--to", "2h"])
         .exits(2);
+
+    // The same history as the sum of its pool, in vCPUs.
+    let vm = machine.run(["vm", "test", "--json"]).exits(0).json();
+    let pool = vm["pool"].as_str().expect("a pool");
+    let sum = machine
+        .run(["forecast", "--pool", pool, "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(sum["unit"], "vcpus");
+    assert_eq!(sum["points"].as_array().map(Vec::len), Some(288));
+    let highest = sum["points"].as_array().into_iter().flatten();
+    let highest = highest.filter_map(|point| point["mean"].as_f64());
+    let highest = highest.fold(0.0, f64::max);
+    let vcpus = vm["vcpus"].as_f64().expect("a number");
+    assert!(
+        (0.8 * vcpus..=1.05 * vcpus).contains(&highest),
+        "{highest} of {vcpus}"
+    );
+    let brought = sum["contributions"][0]["at_peak"].as_f64().expect("one VM");
+    assert!((brought - highest).abs() < 0.01, "{brought} of {highest}");
+    machine
+        .run(["forecast", "--type", "none-of-these"])
+        .exits(2);
+    machine.run(["forecast"]).exits(2);
 }
 
 #[test]
