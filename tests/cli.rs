@@ -657,6 +657,65 @@ fn a_preview_takes_nothing_and_says_what_would_be_taken() {
 }
 
 #[test]
+fn a_replay_tells_what_would_have_been_proposed_and_how_it_came_out() {
+    let machine = Machine::with_test_driver();
+    let now = jiff::Timestamp::now().as_second() / 300 * 300;
+    // Two hours over the limit every day, which last began six hours ago.
+    let rows: Vec<String> = (1..=9 * 288_i32)
+        .map(|step| {
+            let over = (4 * 12..6 * 12).contains(&(step % 288));
+            let load = if over { 0.95 } else { 0.3 } + f64::from(step % 7) * 0.002;
+            format!("test,cpu,{},{load}", now - i64::from(step) * 300)
+        })
+        .collect();
+    let csv = format!("vm,metric,at,value\n{}\n", rows.join("\n"));
+    machine
+        .run_with_input(["history", "import", "-"], &csv)
+        .exits(0);
+    let found = machine
+        .run([
+            "replay", "--vm", "test", "--from", "20h", "--to", "5h", "--step", "1h", "--json",
+        ])
+        .exits(0)
+        .json();
+    has_fields(&found, &["from", "to", "step_seconds", "summary", "vms"]);
+    assert_eq!(found["summary"]["crossings"], 1, "{found}");
+    assert_eq!(found["summary"]["missed"], 0, "{found}");
+    let proposal = &found["vms"][0]["proposals"][0];
+    assert_eq!(proposal["result"], "crossed", "{found}");
+    let lead = proposal["lead_seconds"].as_i64().expect("a lead");
+    assert!(lead > 3600, "{found}");
+
+    machine
+        .run(["replay", "--from", "1h", "--to", "2h"])
+        .exits(2);
+
+    // The same history as the sum of its pool, in vCPUs.
+    let vm = machine.run(["vm", "test", "--json"]).exits(0).json();
+    let pool = vm["pool"].as_str().expect("a pool");
+    let sum = machine
+        .run(["forecast", "--pool", pool, "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(sum["unit"], "vcpus");
+    assert_eq!(sum["points"].as_array().map(Vec::len), Some(288));
+    let highest = sum["points"].as_array().into_iter().flatten();
+    let highest = highest.filter_map(|point| point["mean"].as_f64());
+    let highest = highest.fold(0.0, f64::max);
+    let vcpus = vm["vcpus"].as_f64().expect("a number");
+    assert!(
+        (0.8 * vcpus..=1.05 * vcpus).contains(&highest),
+        "{highest} of {vcpus}"
+    );
+    let brought = sum["contributions"][0]["at_peak"].as_f64().expect("one VM");
+    assert!((brought - highest).abs() < 0.01, "{brought} of {highest}");
+    machine
+        .run(["forecast", "--type", "none-of-these"])
+        .exits(2);
+    machine.run(["forecast"]).exits(2);
+}
+
+#[test]
 fn broken_csv_names_line_and_column() {
     let machine = Machine::new();
     fs::write(

@@ -8,26 +8,34 @@ use super::{
     names,
     output::{self, Listing},
     parse,
+    together::Asked,
 };
 use crate::{
     engine::{
         command::{Answer, Command},
-        snapshot::{VmDetail, VmView},
+        snapshot::{Snapshot, VmDetail, VmView},
     },
     forecast::ForecastPoint,
     metrics::Metric,
     problem::Problem,
-    units::Timestamp,
+    units::{Timestamp, printable},
 };
 
 /// A table longer than this is thinned for people; `--json` has every step.
 const MOST_ROWS: usize = 24;
 
-/// Show what a VM's metric will do next and when it crosses its limit
+/// Show what a VM's metric will do next and when it crosses its limit; or what many VMs will do together
 #[derive(Args)]
 pub struct Forecast {
     /// VM by name or id
-    vm: String,
+    #[arg(required_unless_present_any = ["pool", "type"], conflicts_with_all = ["pool", "type"])]
+    vm: Option<String>,
+    /// All VMs of a pool together, by its name or id
+    #[arg(long, value_name = "POOL", conflicts_with = "type")]
+    pool: Option<String>,
+    /// All VMs of a size together, as `shadowcast vms` calls it
+    #[arg(long = "type", id = "type", value_name = "TYPE")]
+    instance_type: Option<String>,
     /// cpu, memory, disk or net
     #[arg(long, default_value = "cpu", value_parser = parse::metric)]
     metric: Metric,
@@ -41,7 +49,10 @@ pub struct Forecast {
 impl Forecast {
     pub fn run(&self, context: &Context) -> Result<(), Problem> {
         let (session, now) = context.settled()?;
-        let view = names::vm(&now, &self.vm)?;
+        let Some(word) = &self.vm else {
+            return self.together(&now)?.run(&session.handle, &now, self.json);
+        };
+        let view = names::vm(&now, word)?;
         let detail = match session.handle.ask(Command::VmDetail {
             vm: view.vm.id.clone(),
             metric: self.metric,
@@ -67,6 +78,39 @@ impl Forecast {
         } else {
             show(view, &detail, now.at)
         }
+    }
+}
+
+impl Forecast {
+    fn together<'a>(&self, now: &'a Snapshot) -> Result<Asked<'a>, Problem> {
+        let (name, views): (String, Vec<&VmView>) = match (&self.pool, &self.instance_type) {
+            (Some(word), _) => {
+                let pool = names::pool(now, word)?;
+                let of = now.vms.iter().filter(|view| view.vm.pool == pool);
+                (format!("pool {pool}"), of.collect())
+            }
+            (None, wanted) => {
+                let wanted = wanted.as_deref().unwrap_or_default();
+                let of = now
+                    .vms
+                    .iter()
+                    .filter(|view| view.vm.instance_type == wanted);
+                (format!("type {}", printable(wanted)), of.collect())
+            }
+        };
+        if views.is_empty() {
+            return Err(Problem::usage(
+                "There is nothing to forecast.",
+                format!("{name} has no VMs"),
+                "`shadowcast vms` lists them with their sizes, `shadowcast pools` the pools.",
+            ));
+        }
+        Ok(Asked {
+            name,
+            views,
+            metric: self.metric,
+            horizon_seconds: self.horizon,
+        })
     }
 }
 

@@ -13,12 +13,14 @@ mod fleet;
 mod replay;
 #[cfg(test)]
 mod tests;
+mod together;
 
 pub use change::{
     OneOperationJson, OperationJson, ProposalJson, ServiceJson, ShadowJson, TrafficJson, state_word,
 };
 pub use fleet::{ForecastJson, HealthJson, HistoryJson, OneVmJson, PoolJson, SourceJson, VmJson};
 pub use replay::{ReplayJson, ReplaySummary, ReplaysJson};
+pub use together::{ContributionJson, TogetherJson};
 
 /// Under the listing's own name, so that a document can gain fields beside the list.
 macro_rules! listing {

@@ -37,6 +37,7 @@ mod service;
 mod shadow;
 mod simulate;
 mod source;
+mod together;
 mod traffic;
 mod vms;
 mod watchdog;
