@@ -156,10 +156,11 @@ impl Outlook {
     /// When the limit is first in question: the mean reaches it, or an hour is likelier to than not. Bursts are over
     /// their limit without their mean ever being.
     pub fn first_sign(&self) -> Option<Timestamp> {
-        [self.crosses_at, self.likely_at]
-            .into_iter()
-            .flatten()
-            .min()
+        match (self.crosses_at, self.likely_at) {
+            // The mean says when within the hour.
+            (Some(mean), Some(hour)) if (0..3600).contains(&mean.secs_since(hour)) => Some(mean),
+            (mean, hour) => [mean, hour].into_iter().flatten().min(),
+        }
     }
 }
 

@@ -156,6 +156,11 @@ impl Clock {
         self.with(at, "%A %d %B")
     }
 
+    /// `Sun 22 Nov`.
+    pub fn short_day(&self, at: Timestamp) -> String {
+        self.with(at, "%a %-d %b")
+    }
+
     /// `4 s`: how long ago.
     pub fn ago(&self, at: Timestamp) -> String {
         span(self.now.secs_since(at).max(0))

@@ -251,6 +251,24 @@ fn a_burst_that_is_likelier_than_not_counts_though_its_mean_stays_under() {
 }
 
 #[test]
+fn within_a_likely_hour_the_mean_says_when() {
+    let at = |mean: Option<i64>, hour: i64| {
+        let both = Outlook {
+            likely_at: Some(NOW.plus_secs(hour)),
+            ..outlook(0.96, mean)
+        };
+        Case::of(vec![both]).need().unwrap().crosses_at
+    };
+    assert_eq!(at(Some(600), 0), Some(NOW.plus_secs(600)));
+    assert_eq!(
+        at(Some(9000), 0),
+        Some(NOW),
+        "bursts come before the mean does"
+    );
+    assert_eq!(at(Some(600), 3600), Some(NOW.plus_secs(600)));
+}
+
+#[test]
 fn a_crossing_is_proposed_early_enough_and_not_before() {
     let policy = NeedPolicy {
         ready_seconds: 3000,

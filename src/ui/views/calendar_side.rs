@@ -224,7 +224,7 @@ fn one(ui: &mut Ui, report: &EventReport, vm: &VmUplift, pass: &Pass<'_>) {
             right.rect.left() - row.left() - 8.0,
             &format!(
                 "{}  said {}, was {}",
-                pass.clock.day(outcome.window.from),
+                pass.clock.short_day(outcome.window.from),
                 change(outcome.expected_factor),
                 change(outcome.actual_factor)
             ),
