@@ -45,7 +45,7 @@ impl Events {
             Self::Add(verb) => verb.run(context),
             Self::Import(verb) => verb.run(context),
             Self::Holidays(verb) => verb.run(context),
-            Self::Export(verb) => verb.run(context),
+            Self::Export(_) => Export::run(context),
             Self::Remove(verb) => verb.run(context),
         }
     }
@@ -401,8 +401,7 @@ impl Holidays {
 pub struct Export {}
 
 impl Export {
-    #[allow(clippy::unused_self)] // a verb like the others
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(context: &Context) -> Result<(), Problem> {
         let (_session, now) = context.settled()?;
         let events: Vec<Event> = now.calendar.iter().map(|view| view.event.clone()).collect();
         output::write(&ics::write(&events))

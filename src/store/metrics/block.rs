@@ -151,7 +151,7 @@ impl<'a> View<'a> {
     }
 
     /// Outer `None`: damaged. Inner: no such series.
-    #[allow(clippy::option_option)]
+    #[allow(clippy::option_option)] // two different answers, told apart only here
     fn find(&self, lane: usize, metric: usize) -> Option<Option<Packed>> {
         let mask = self.mask(lane);
         if mask & (1 << metric) == 0 {
