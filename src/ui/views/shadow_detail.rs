@@ -319,7 +319,13 @@ fn list(ui: &mut Ui, rect: Rect, shadow: &ShadowView, pass: &Pass<'_>) {
                     at(0.62),
                     y,
                     row.width() * 0.2,
-                    &format!("{} layers", point.depth),
+                    &match point.depth {
+                        0 => "full copy".to_owned(),
+                        depth => format!(
+                            "on {}",
+                            crate::ui::format::plural(depth as usize, "layer", "layers")
+                        ),
+                    },
                     theme::regular(12.5),
                     tokens.dim,
                 );
