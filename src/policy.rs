@@ -11,6 +11,9 @@ use crate::{
 
 mod check;
 mod judging;
+pub mod types;
+
+use types::TypeRule;
 
 /// Everything that an operator can set. `Settings::default()` and `DEFAULT_TOML` say the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +28,8 @@ pub struct Settings {
     pub shadow: ShadowSettings,
     pub gate: GateSettings,
     pub approval: ApprovalSettings,
+    /// The first that fits names a VM's type.
+    pub types: Vec<TypeRule>,
     /// By VM name.
     pub vm: BTreeMap<String, Limits>,
 }
@@ -271,6 +276,7 @@ impl Default for Settings {
             shadow: ShadowSettings::default(),
             gate: GateSettings::default(),
             approval: ApprovalSettings::default(),
+            types: Vec::new(),
             vm: BTreeMap::new(),
         }
     }

@@ -14,6 +14,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 mod together;
+mod types;
 
 pub use change::{
     OneOperationJson, OperationJson, ProposalJson, ServiceJson, ShadowJson, TrafficJson, state_word,
@@ -21,6 +22,7 @@ pub use change::{
 pub use fleet::{ForecastJson, HealthJson, HistoryJson, OneVmJson, PoolJson, SourceJson, VmJson};
 pub use replay::{ReplayJson, ReplaySummary, ReplaysJson};
 pub use together::{ContributionJson, TogetherJson};
+pub use types::{ProfileJson, TypeJson, TypesJson};
 
 /// Under the listing's own name, so that a document can gain fields beside the list.
 macro_rules! listing {

@@ -39,6 +39,7 @@ mod simulate;
 mod source;
 mod together;
 mod traffic;
+mod types;
 mod vms;
 mod watchdog;
 
@@ -74,6 +75,7 @@ enum Verb {
     Pools(pools::Pools),
     Vms(vms::Vms),
     Vm(vms::OneVm),
+    Types(types::Types),
     Services(service::List),
     #[command(subcommand)]
     Service(service::Service),
@@ -145,6 +147,7 @@ impl Verb {
             Self::Pools(verb) => verb.run(context),
             Self::Vms(verb) => verb.run(context),
             Self::Vm(verb) => verb.run(context),
+            Self::Types(verb) => verb.run(context),
             Self::Services(verb) => verb.run(context),
             Self::Service(verb) => verb.run(context),
             Self::History(verb) => verb.run(context),

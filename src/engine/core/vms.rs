@@ -14,7 +14,7 @@ use crate::{
     hypervisor::PlatformError,
     inventory::{Inventory, PowerState, Role, Vm},
     metrics::{Metric, Sample},
-    policy::Limits,
+    policy::{Limits, types::type_of},
     shadow::hold::Held,
     units::{SourceName, Timestamp, VmId},
 };
@@ -74,7 +74,8 @@ impl Core {
             self.pools.insert(pool.id.clone(), pool);
         }
         let mut present: BTreeSet<VmId> = BTreeSet::new();
-        for vm in inventory.vms {
+        for mut vm in inventory.vms {
+            vm.instance_type = type_of(&self.settings.types, &vm).name;
             present.insert(vm.id.clone());
             match self.vms.get_mut(&vm.id) {
                 Some(record) if *record.vm == vm => {}
