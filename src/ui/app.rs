@@ -19,8 +19,8 @@ use super::{
     top::Top,
     undo,
     views::{
-        calendar::CalendarView, fleet::FleetView, now::NowView, shadows::ShadowsView,
-        sources::SourcesView, timeline::TimelineView, vm::VmPage,
+        calendar::CalendarView, fleet::FleetView, now::NowView, settings::SettingsView,
+        shadows::ShadowsView, sources::SourcesView, timeline::TimelineView, vm::VmPage,
     },
     widgets::{chart::Lines, status::Tone},
     window::{ThemeChoice, UiOptions},
@@ -64,6 +64,7 @@ pub struct App {
     timeline: TimelineView,
     calendar: CalendarView,
     sources: SourcesView,
+    settings: SettingsView,
     /// The newest snapshot's version and when it came, by the window's own clock.
     heard: (u64, f64),
     newest_sample: Option<i64>,
@@ -100,6 +101,7 @@ impl App {
             timeline: TimelineView::default(),
             calendar: CalendarView::new(options.files),
             sources: SourcesView::default(),
+            settings: SettingsView::default(),
             heard: (0, 0.0),
             newest_sample: None,
             sampled_of: None,
@@ -309,6 +311,7 @@ impl App {
                 Screen::Timeline => self.timeline.ui(ui, body, &mut pass),
                 Screen::Events => self.calendar.ui(ui, body, &mut pass),
                 Screen::Sources => self.sources.ui(ui, body, &mut pass),
+                Screen::Settings => self.settings.ui(ui, body, &mut pass),
             }
         });
     }
@@ -421,6 +424,7 @@ impl App {
         self.shadows.answered(command, reply);
         self.sources.answered(command, reply);
         self.calendar.answered(command, reply);
+        self.settings.answered(command, reply);
         self.notices.answered(command, reply, now.at, time);
         match (command, reply) {
             (Command::ShadowPropose { .. }, Ok(Answer::Proposal { proposal })) => {

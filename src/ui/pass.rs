@@ -22,16 +22,18 @@ pub enum Screen {
     Timeline,
     Events,
     Sources,
+    Settings,
 }
 
 impl Screen {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Now,
         Self::Fleet,
         Self::Shadows,
         Self::Timeline,
         Self::Events,
         Self::Sources,
+        Self::Settings,
     ];
 
     pub const fn action(self) -> Action {
@@ -42,6 +44,7 @@ impl Screen {
             Self::Timeline => Action::Timeline,
             Self::Events => Action::Events,
             Self::Sources => Action::Sources,
+            Self::Settings => Action::Settings,
         }
     }
 }
