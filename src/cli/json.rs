@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::engine::snapshot::Snapshot;
 
+mod capacity;
 mod change;
 mod fleet;
 mod replay;
@@ -15,6 +16,7 @@ mod replay;
 mod tests;
 mod together;
 
+pub use capacity::{ForecastRecordJson, OneRecordJson, RunwayJson};
 pub use change::{
     OneOperationJson, OperationJson, ProposalJson, ServiceJson, ShadowJson, TrafficJson, state_word,
 };

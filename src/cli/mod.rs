@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{engine::thread::Session, problem::Problem};
 
+mod accuracy;
 mod agent;
 mod backtest;
 mod completions;
@@ -33,6 +34,7 @@ mod policy;
 mod pools;
 mod proposals;
 mod replay;
+mod runway;
 mod service;
 mod shadow;
 mod simulate;
@@ -81,6 +83,8 @@ enum Verb {
     #[command(subcommand)]
     Events(events::Events),
     Forecast(forecast::Forecast),
+    Accuracy(accuracy::Accuracy),
+    Runway(runway::Runway),
     Health(health::Health),
     Backtest(backtest::Backtest),
     Replay(replay::Replay),
@@ -150,6 +154,8 @@ impl Verb {
             Self::History(verb) => verb.run(context),
             Self::Events(verb) => verb.run(context),
             Self::Forecast(verb) => verb.run(context),
+            Self::Accuracy(verb) => verb.run(context),
+            Self::Runway(verb) => verb.run(context),
             Self::Health(verb) => verb.run(context),
             Self::Backtest(verb) => verb.run(),
             Self::Replay(verb) => verb.run(context),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{EventReport, VmDetail};
+use super::snapshot::{EventReport, ForecastRecord, RunwayOf, RunwayReport, VmDetail};
 use crate::{
     calendar::Event,
     hypervisor::Examination,
@@ -162,6 +162,17 @@ pub enum Command {
         /// `None`: as fine as an answer can be.
         step_seconds: Option<u32>,
     },
+    /// What past forecasts were worth: of one VM, or of all that run.
+    ForecastRecord {
+        vm: Option<VmId>,
+        metric: Metric,
+    },
+    /// How long a capacity lasts.
+    Runway {
+        of: RunwayOf,
+        metric: Metric,
+        horizon_days: u32,
+    },
     /// What the history holds and costs.
     HistoryStats,
     /// Reads every row of the history and checks it.
@@ -219,6 +230,12 @@ pub enum Answer {
     },
     History {
         series: Series,
+    },
+    ForecastRecord {
+        record: Arc<ForecastRecord>,
+    },
+    Runway {
+        report: Arc<RunwayReport>,
     },
     Journal {
         rows: Vec<JournalRow>,

@@ -7,6 +7,7 @@ use eframe::egui::{Context, InputState, Key, KeyboardShortcut, Modifiers};
 pub enum Action {
     Now,
     Fleet,
+    Capacity,
     Shadows,
     Timeline,
     Events,
@@ -29,9 +30,10 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Now,
         Self::Fleet,
+        Self::Capacity,
         Self::Shadows,
         Self::Timeline,
         Self::Events,
@@ -57,6 +59,7 @@ impl Action {
         match self {
             Self::Now => "Now",
             Self::Fleet => "Fleet",
+            Self::Capacity => "Capacity",
             Self::Shadows => "Shadows",
             Self::Timeline => "Timeline",
             Self::Events => "Events",
@@ -83,6 +86,7 @@ impl Action {
         match self {
             Self::Now => "What needs a decision",
             Self::Fleet => "Every VM, as a heatmap and as a table",
+            Self::Capacity => "How long each pool lasts, and what forecasts were worth",
             Self::Shadows => "Each shadow with its lag, recovery points and traffic",
             Self::Timeline => "Operations with their steps, and what happened",
             Self::Events => "What is known to come, and what it does to the load",
@@ -109,10 +113,11 @@ impl Action {
         let (modifiers, key) = match self {
             Self::Now => (Modifiers::NONE, Key::Num1),
             Self::Fleet => (Modifiers::NONE, Key::Num2),
-            Self::Shadows => (Modifiers::NONE, Key::Num3),
-            Self::Timeline => (Modifiers::NONE, Key::Num4),
-            Self::Events => (Modifiers::NONE, Key::Num5),
-            Self::Sources => (Modifiers::NONE, Key::Num6),
+            Self::Capacity => (Modifiers::NONE, Key::Num3),
+            Self::Shadows => (Modifiers::NONE, Key::Num4),
+            Self::Timeline => (Modifiers::NONE, Key::Num5),
+            Self::Events => (Modifiers::NONE, Key::Num6),
+            Self::Sources => (Modifiers::NONE, Key::Num7),
             Self::Find => (Modifiers::COMMAND, Key::K),
             Self::Next => (Modifiers::NONE, Key::J),
             Self::Previous => (Modifiers::NONE, Key::K),
@@ -137,10 +142,11 @@ impl Action {
         match self {
             Self::Now => "1",
             Self::Fleet => "2",
-            Self::Shadows => "3",
-            Self::Timeline => "4",
-            Self::Events => "5",
-            Self::Sources => "6",
+            Self::Capacity => "3",
+            Self::Shadows => "4",
+            Self::Timeline => "5",
+            Self::Events => "6",
+            Self::Sources => "7",
             Self::Find => "Ctrl K",
             Self::Next => "J",
             Self::Previous => "K",

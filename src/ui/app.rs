@@ -15,12 +15,13 @@ use super::{
     keys,
     notices::{Asked, Notices},
     pass::{Go, Pass, Range, Screen},
+    reports::Reports,
     shell, theme,
     top::Top,
     undo,
     views::{
-        calendar::CalendarView, fleet::FleetView, now::NowView, shadows::ShadowsView,
-        sources::SourcesView, timeline::TimelineView, vm::VmPage,
+        calendar::CalendarView, capacity::CapacityView, fleet::FleetView, now::NowView,
+        shadows::ShadowsView, sources::SourcesView, timeline::TimelineView, vm::VmPage,
     },
     widgets::{chart::Lines, status::Tone},
     window::{ThemeChoice, UiOptions},
@@ -50,6 +51,7 @@ pub struct App {
     range: Range,
     facts: Facts,
     details: Details,
+    reports: Reports,
     lines: Lines,
     asked: Asked,
     notices: Notices,
@@ -60,6 +62,7 @@ pub struct App {
     attached: bool,
     now_view: NowView,
     fleet: FleetView,
+    capacity: CapacityView,
     shadows: ShadowsView,
     timeline: TimelineView,
     calendar: CalendarView,
@@ -87,6 +90,7 @@ impl App {
             range: Range::default(),
             facts: Facts::default(),
             details: Details::default(),
+            reports: Reports::default(),
             lines: Lines::default(),
             asked: Asked::default(),
             notices: Notices::default(),
@@ -96,6 +100,7 @@ impl App {
             attached: options.attached,
             now_view: NowView::default(),
             fleet: FleetView::default(),
+            capacity: CapacityView::default(),
             shadows: ShadowsView::default(),
             timeline: TimelineView::default(),
             calendar: CalendarView::new(options.files),
@@ -134,10 +139,15 @@ impl App {
         for wish in go {
             self.go(wish);
         }
-        for command in self.details.take_wanted().into_iter().chain(out) {
+        let facts = [self.details.take_wanted(), self.reports.take_wanted()];
+        for command in facts.into_iter().flatten().chain(out) {
             self.asked.send(&self.handle, command);
         }
-        if self.asked.waits() {
+        // Months of a pool take seconds: nobody needs them a frame sooner.
+        let slow = |command: &Command| matches!(command, Command::Runway { .. });
+        if self.asked.waits_for(slow) && !self.asked.waits_for(|command| !slow(command)) {
+            ctx.request_repaint_after_secs(0.2);
+        } else if self.asked.waits() {
             ctx.request_repaint_after_secs(0.03);
         } else {
             // The clock and the watch over a silent engine need no more than this.
@@ -295,6 +305,7 @@ impl App {
             keys,
             blocked: blocked.as_deref(),
             details: &mut self.details,
+            reports: &mut self.reports,
             lines: &mut self.lines,
             out,
             go,
@@ -308,6 +319,7 @@ impl App {
             match screen {
                 Screen::Now => self.now_view.ui(ui, body, &mut pass),
                 Screen::Fleet => self.fleet.ui(ui, body, &mut pass),
+                Screen::Capacity => self.capacity.ui(ui, body, &mut pass),
                 Screen::Shadows => self.shadows.ui(ui, body, &mut pass),
                 Screen::Timeline => self.timeline.ui(ui, body, &mut pass),
                 Screen::Events => self.calendar.ui(ui, body, &mut pass),
@@ -417,7 +429,7 @@ impl App {
     }
 
     fn answered(&mut self, command: &Command, reply: &Reply, now: &Arc<Snapshot>, time: f64) {
-        if self.details.answered(command, reply) {
+        if self.details.answered(command, reply) || self.reports.answered(command, reply) {
             return;
         }
         self.now_view.answered(command, reply);
