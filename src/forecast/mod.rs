@@ -27,6 +27,7 @@ mod model;
 mod mstl;
 mod naive;
 mod outlook;
+pub mod record;
 mod residuals;
 pub mod runway;
 mod select;

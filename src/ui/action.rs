@@ -7,6 +7,7 @@ use eframe::egui::{Context, InputState, Key, KeyboardShortcut, Modifiers};
 pub enum Action {
     Now,
     Fleet,
+    Capacity,
     Shadows,
     Timeline,
     Events,
@@ -30,9 +31,10 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Now,
         Self::Fleet,
+        Self::Capacity,
         Self::Shadows,
         Self::Timeline,
         Self::Events,
@@ -59,6 +61,7 @@ impl Action {
         match self {
             Self::Now => "Now",
             Self::Fleet => "Fleet",
+            Self::Capacity => "Capacity",
             Self::Shadows => "Shadows",
             Self::Timeline => "Timeline",
             Self::Events => "Events",
@@ -86,6 +89,7 @@ impl Action {
         match self {
             Self::Now => "What needs a decision",
             Self::Fleet => "Every VM, as a heatmap and as a table",
+            Self::Capacity => "How long each pool lasts, and what forecasts were worth",
             Self::Shadows => "Each shadow with its lag, recovery points and traffic",
             Self::Timeline => "Operations with their steps, and what happened",
             Self::Events => "What is known to come, and what it does to the load",
@@ -113,11 +117,12 @@ impl Action {
         let (modifiers, key) = match self {
             Self::Now => (Modifiers::NONE, Key::Num1),
             Self::Fleet => (Modifiers::NONE, Key::Num2),
-            Self::Shadows => (Modifiers::NONE, Key::Num3),
-            Self::Timeline => (Modifiers::NONE, Key::Num4),
-            Self::Events => (Modifiers::NONE, Key::Num5),
-            Self::Sources => (Modifiers::NONE, Key::Num8),
-            Self::Settings => (Modifiers::NONE, Key::Num9),
+            Self::Capacity => (Modifiers::NONE, Key::Num3),
+            Self::Shadows => (Modifiers::NONE, Key::Num4),
+            Self::Timeline => (Modifiers::NONE, Key::Num5),
+            Self::Events => (Modifiers::NONE, Key::Num6),
+            Self::Sources => (Modifiers::NONE, Key::Num7),
+            Self::Settings => (Modifiers::NONE, Key::Num8),
             Self::Find => (Modifiers::COMMAND, Key::K),
             Self::Next => (Modifiers::NONE, Key::J),
             Self::Previous => (Modifiers::NONE, Key::K),
@@ -142,11 +147,12 @@ impl Action {
         match self {
             Self::Now => "1",
             Self::Fleet => "2",
-            Self::Shadows => "3",
-            Self::Timeline => "4",
-            Self::Events => "5",
-            Self::Sources => "8",
-            Self::Settings => "9",
+            Self::Capacity => "3",
+            Self::Shadows => "4",
+            Self::Timeline => "5",
+            Self::Events => "6",
+            Self::Sources => "7",
+            Self::Settings => "8",
             Self::Find => "Ctrl K",
             Self::Next => "J",
             Self::Previous => "K",

@@ -62,6 +62,7 @@ pub fn nav(ui: &mut Ui, rect: Rect, chosen: Screen, decisions: usize) -> Option<
         let icon = match screen {
             Screen::Now => icons::ICON_BOLT,
             Screen::Fleet => icons::ICON_GRID_VIEW,
+            Screen::Capacity => icons::ICON_SHOW_CHART,
             Screen::Shadows => icons::ICON_CONTENT_COPY,
             Screen::Timeline => icons::ICON_HISTORY,
             Screen::Events => icons::ICON_EVENT,

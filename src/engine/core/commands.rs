@@ -177,6 +177,24 @@ impl Core {
                 }
                 Err(no_vm("No history was read.", &vm))
             }
+            Command::ForecastRecord { vm, metric } => match self.record_of(at, vm, metric) {
+                Ok(fetch) => {
+                    out.push(Effect::Fetch { to, fetch });
+                    return;
+                }
+                Err(problem) => Err(problem),
+            },
+            Command::Runway {
+                of,
+                metric,
+                horizon_days,
+            } => match self.runway_of(of, metric, horizon_days) {
+                Ok(fetch) => {
+                    out.push(Effect::Fetch { to, fetch });
+                    return;
+                }
+                Err(problem) => Err(problem),
+            },
             Command::Proposal { proposal } => match self.proposals.get(&proposal) {
                 Some(found) => Ok(Answer::Proposal {
                     proposal: found.clone(),

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{adjusted, detail};
+use super::{adjusted, detail, forecast_record, runway_report};
 use shadowcast::{
     engine::{
         command::{Answer, Command, Reply},
         handle::{Handle, Request},
-        snapshot::Snapshot,
+        snapshot::{ForecastRecord, Snapshot},
     },
     hypervisor::{Examination, Finding},
+    problem::Problem,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -23,6 +24,8 @@ pub struct StandIn {
     pub replies: Vec<Reply>,
     /// How many histories were asked for.
     pub details_asked: usize,
+    /// What the record of forecasts is, in place of the sample's.
+    pub record: Option<Result<ForecastRecord, Problem>>,
 }
 
 pub fn stand_in(snapshot: Snapshot) -> (Handle, StandIn) {
@@ -36,6 +39,7 @@ pub fn stand_in(snapshot: Snapshot) -> (Handle, StandIn) {
             commands: Vec::new(),
             replies: Vec::new(),
             details_asked: 0,
+            record: None,
         },
     )
 }
@@ -92,6 +96,22 @@ impl StandIn {
                         })
                     },
                 )
+            }
+            Command::ForecastRecord { metric, .. } => {
+                let now = self.snapshots.borrow().clone();
+                let record = match &self.record {
+                    Some(record) => record.clone(),
+                    None => Ok(forecast_record(&now, *metric)),
+                };
+                record.map(|record| Answer::ForecastRecord {
+                    record: Arc::new(record),
+                })
+            }
+            Command::Runway { of, metric, .. } => {
+                let now = self.snapshots.borrow().clone();
+                runway_report(&now, of, *metric).map(|report| Answer::Runway {
+                    report: Arc::new(report),
+                })
             }
             command => {
                 self.commands.push(command.clone());
