@@ -26,6 +26,8 @@ mod mix;
 mod model;
 mod mstl;
 mod naive;
+#[cfg(test)]
+mod outlier_tests;
 mod outlook;
 mod residuals;
 pub mod runway;
