@@ -13,6 +13,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::{engine::thread::Session, problem::Problem};
 
 mod agent;
+mod ask;
 mod backtest;
 mod completions;
 mod context;

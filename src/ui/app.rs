@@ -137,12 +137,9 @@ impl App {
         for command in self.details.take_wanted().into_iter().chain(out) {
             self.asked.send(&self.handle, command);
         }
-        if self.asked.waits() {
-            ctx.request_repaint_after_secs(0.03);
-        } else {
-            // The clock and the watch over a silent engine need no more than this.
-            ctx.request_repaint_after_secs(30.0);
-        }
+        self.asked.repaint_when_answered(&ctx);
+        // The clock and the watch over a silent engine need no more than this.
+        ctx.request_repaint_after_secs(30.0);
     }
 
     /// The age of the newest sample, looked for only in a new set of VMs.
