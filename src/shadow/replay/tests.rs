@@ -153,7 +153,7 @@ fn what_the_calendar_knows_is_told_before_it_crosses() {
     let (from, to) = (at(8, 72), at(8, 200));
     let surprised = replayed(&series, from, to);
     assert_eq!(surprised.crossings[0].lead_seconds, None);
-    let told = replayed_with(&[sale.clone()], &series, from, to);
+    let told = replayed_with(std::slice::from_ref(&sale), &series, from, to);
     let [crossing] = &told.crossings[..] else {
         panic!("{:?}", told.crossings)
     };
