@@ -116,7 +116,7 @@ fn worth(origins: u32, mase: (f64, f64), bands: &[(u32, f64, u32)], leads: [u32;
 pub fn vm_record(view: &VmView, metric: Metric) -> Option<VmRecord> {
     let seed = spread(view.vm.id.as_str());
     let kept = matches!(metric, Metric::Cpu | Metric::Memory) && seed % 10 < LOOKED_AT;
-    let part = |shift: u32| (seed >> shift) as u16 as f64 / f64::from(u16::MAX);
+    let part = |shift: u32| f64::from((seed >> shift) as u16) / f64::from(u16::MAX);
     let day = 0.55 + 0.5 * part(8).powi(2);
     let mut leads = [0; 24];
     leads[(seed % 7) as usize + 1] = (seed % 4) as u32;
