@@ -15,6 +15,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 mod together;
+mod types;
 
 pub use capacity::{ForecastRecordJson, OneRecordJson, RunwayJson};
 pub use change::{
@@ -23,6 +24,7 @@ pub use change::{
 pub use fleet::{ForecastJson, HealthJson, HistoryJson, OneVmJson, PoolJson, SourceJson, VmJson};
 pub use replay::{ReplayJson, ReplaySummary, ReplaysJson};
 pub use together::{ContributionJson, TogetherJson};
+pub use types::{ProfileJson, TypeJson, TypesJson};
 
 /// Under the listing's own name, so that a document can gain fields beside the list.
 macro_rules! listing {

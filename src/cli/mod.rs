@@ -14,6 +14,7 @@ use crate::{engine::thread::Session, problem::Problem};
 
 mod accuracy;
 mod agent;
+mod ask;
 mod backtest;
 mod completions;
 mod context;
@@ -41,6 +42,7 @@ mod simulate;
 mod source;
 mod together;
 mod traffic;
+mod types;
 mod vms;
 mod watchdog;
 
@@ -76,6 +78,7 @@ enum Verb {
     Pools(pools::Pools),
     Vms(vms::Vms),
     Vm(vms::OneVm),
+    Types(types::Types),
     Services(service::List),
     #[command(subcommand)]
     Service(service::Service),
@@ -149,6 +152,7 @@ impl Verb {
             Self::Pools(verb) => verb.run(context),
             Self::Vms(verb) => verb.run(context),
             Self::Vm(verb) => verb.run(context),
+            Self::Types(verb) => verb.run(context),
             Self::Services(verb) => verb.run(context),
             Self::Service(verb) => verb.run(context),
             Self::History(verb) => verb.run(context),

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{EventReport, ForecastRecord, RunwayOf, RunwayReport, VmDetail};
+use super::{
+    preview::SettingsPreview,
+    snapshot::{EventReport, ForecastRecord, RunwayOf, RunwayReport, VmDetail},
+};
 use crate::{
     calendar::Event,
     hypervisor::Examination,
@@ -143,7 +146,20 @@ pub enum Command {
         by: String,
     },
 
+    /// What the settings would be like, and what that changes now; nothing is kept.
+    SettingsPreview {
+        text: String,
+    },
+    /// Puts `text` in the place of the settings file's `was`.
+    SettingsSet {
+        was: String,
+        text: String,
+        by: String,
+    },
+
     // Facts.
+    /// The settings file's text as the engine goes by it.
+    Settings,
     /// What an event did to those whom it affects, and is expected to do.
     EventReport {
         event: EventId,
@@ -207,6 +223,14 @@ pub enum Answer {
     },
     Examined {
         examination: Examination,
+    },
+    Settings {
+        /// The file's name, for people.
+        file: String,
+        text: String,
+    },
+    SettingsPreview {
+        preview: Box<SettingsPreview>,
     },
     Imported {
         series: usize,

@@ -31,6 +31,7 @@ use crate::{
         StoreError,
         journal::{Journal, Kind},
         metrics::{Keeping, Metrics},
+        settings::SettingsFile,
     },
     units::SourceName,
     validation::Prober,
@@ -39,6 +40,7 @@ use crate::{
 /// All that the core's effects act on.
 pub struct Shell {
     pub claim: Claim,
+    settings_file: SettingsFile,
     pub journal: Journal,
     pub metrics: Metrics,
     pub sampling: Sampling,
@@ -71,6 +73,7 @@ impl Shell {
         journal: Journal,
         folder: PathBuf,
         settings: &Settings,
+        settings_file: SettingsFile,
         clock: Arc<dyn Clock>,
         prober: Arc<dyn Prober>,
         fleet: Option<Fleet>,
@@ -98,6 +101,7 @@ impl Shell {
             .map_err(no_thread)?;
         Ok(Self {
             claim,
+            settings_file,
             journal,
             metrics,
             sampling,
@@ -254,6 +258,7 @@ impl Shell {
             armed: self.armed.clone(),
             prober: self.prober.clone(),
             clock: self.clock.clone(),
+            settings: Some(self.settings_file.clone()),
         }
     }
 

@@ -12,6 +12,7 @@ pub enum Action {
     Timeline,
     Events,
     Sources,
+    Settings,
     Find,
     Next,
     Previous,
@@ -30,7 +31,7 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Now,
         Self::Fleet,
         Self::Capacity,
@@ -38,6 +39,7 @@ impl Action {
         Self::Timeline,
         Self::Events,
         Self::Sources,
+        Self::Settings,
         Self::Find,
         Self::Next,
         Self::Previous,
@@ -64,6 +66,7 @@ impl Action {
             Self::Timeline => "Timeline",
             Self::Events => "Events",
             Self::Sources => "Sources",
+            Self::Settings => "Settings",
             Self::Find => "Find a VM",
             Self::Next => "Next",
             Self::Previous => "Previous",
@@ -91,6 +94,7 @@ impl Action {
             Self::Timeline => "Operations with their steps, and what happened",
             Self::Events => "What is known to come, and what it does to the load",
             Self::Sources => "Connections to hypervisors and balancers",
+            Self::Settings => "Thresholds, limits and gates, with what a change would do",
             Self::Find => "Jump to a VM by a part of its name",
             Self::Next => "Select the next item of the list",
             Self::Previous => "Select the item before",
@@ -117,7 +121,8 @@ impl Action {
             Self::Shadows => (Modifiers::NONE, Key::Num4),
             Self::Timeline => (Modifiers::NONE, Key::Num5),
             Self::Events => (Modifiers::NONE, Key::Num6),
-            Self::Sources => (Modifiers::NONE, Key::Num7),
+            Self::Sources => (Modifiers::NONE, Key::Num8),
+            Self::Settings => (Modifiers::NONE, Key::Num9),
             Self::Find => (Modifiers::COMMAND, Key::K),
             Self::Next => (Modifiers::NONE, Key::J),
             Self::Previous => (Modifiers::NONE, Key::K),
@@ -146,7 +151,8 @@ impl Action {
             Self::Shadows => "4",
             Self::Timeline => "5",
             Self::Events => "6",
-            Self::Sources => "7",
+            Self::Sources => "8",
+            Self::Settings => "9",
             Self::Find => "Ctrl K",
             Self::Next => "J",
             Self::Previous => "K",

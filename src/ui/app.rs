@@ -21,7 +21,8 @@ use super::{
     undo,
     views::{
         calendar::CalendarView, capacity::CapacityView, fleet::FleetView, now::NowView,
-        shadows::ShadowsView, sources::SourcesView, timeline::TimelineView, vm::VmPage,
+        settings::SettingsView, shadows::ShadowsView, sources::SourcesView, timeline::TimelineView,
+        vm::VmPage,
     },
     widgets::{chart::Lines, status::Tone},
     window::{ThemeChoice, UiOptions},
@@ -67,6 +68,7 @@ pub struct App {
     timeline: TimelineView,
     calendar: CalendarView,
     sources: SourcesView,
+    settings: SettingsView,
     /// The newest snapshot's version and when it came, by the window's own clock.
     heard: (u64, f64),
     newest_sample: Option<i64>,
@@ -105,6 +107,7 @@ impl App {
             timeline: TimelineView::default(),
             calendar: CalendarView::new(options.files),
             sources: SourcesView::default(),
+            settings: SettingsView::default(),
             heard: (0, 0.0),
             newest_sample: None,
             sampled_of: None,
@@ -143,16 +146,9 @@ impl App {
         for command in facts.into_iter().flatten().chain(out) {
             self.asked.send(&self.handle, command);
         }
-        // Months of a pool take seconds: nobody needs them a frame sooner.
-        let slow = |command: &Command| matches!(command, Command::Runway { .. });
-        if self.asked.waits_for(slow) && !self.asked.waits_for(|command| !slow(command)) {
-            ctx.request_repaint_after_secs(0.2);
-        } else if self.asked.waits() {
-            ctx.request_repaint_after_secs(0.03);
-        } else {
-            // The clock and the watch over a silent engine need no more than this.
-            ctx.request_repaint_after_secs(30.0);
-        }
+        self.asked.repaint_when_answered(&ctx);
+        // The clock and the watch over a silent engine need no more than this.
+        ctx.request_repaint_after_secs(30.0);
     }
 
     /// The age of the newest sample, looked for only in a new set of VMs.
@@ -324,6 +320,7 @@ impl App {
                 Screen::Timeline => self.timeline.ui(ui, body, &mut pass),
                 Screen::Events => self.calendar.ui(ui, body, &mut pass),
                 Screen::Sources => self.sources.ui(ui, body, &mut pass),
+                Screen::Settings => self.settings.ui(ui, body, &mut pass),
             }
         });
     }
@@ -436,6 +433,7 @@ impl App {
         self.shadows.answered(command, reply);
         self.sources.answered(command, reply);
         self.calendar.answered(command, reply);
+        self.settings.answered(command, reply);
         self.notices.answered(command, reply, now.at, time);
         match (command, reply) {
             (Command::ShadowPropose { .. }, Ok(Answer::Proposal { proposal })) => {

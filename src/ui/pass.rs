@@ -26,10 +26,11 @@ pub enum Screen {
     Timeline,
     Events,
     Sources,
+    Settings,
 }
 
 impl Screen {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Now,
         Self::Fleet,
         Self::Capacity,
@@ -37,6 +38,7 @@ impl Screen {
         Self::Timeline,
         Self::Events,
         Self::Sources,
+        Self::Settings,
     ];
 
     pub const fn action(self) -> Action {
@@ -48,6 +50,7 @@ impl Screen {
             Self::Timeline => Action::Timeline,
             Self::Events => Action::Events,
             Self::Sources => Action::Sources,
+            Self::Settings => Action::Settings,
         }
     }
 }

@@ -66,6 +66,7 @@ fn vm(id: &str, name: &str) -> VmView {
             net_limit_bytes_per_sec: None,
             has_agent: false,
             foreign_jobs: Vec::new(),
+            labels: Vec::new(),
             owner: None,
         }),
         values,

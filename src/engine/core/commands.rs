@@ -112,6 +112,24 @@ impl Core {
                 .resume(at, &operation, by, out)
                 .map(|()| Answer::Started { operation }),
             Command::Freeze { frozen, by } => self.freeze(at, frozen, &by, out),
+            Command::Settings => Ok(Answer::Settings {
+                file: self.settings_file.name.clone(),
+                text: self.settings_file.text.clone(),
+            }),
+            Command::SettingsPreview { text } => self.preview_settings(at, &text),
+            Command::SettingsSet { was, text, by } => match self.check_settings(&was, &text) {
+                Ok(settings) => {
+                    let pending = Pending::Settings {
+                        to,
+                        text: text.clone(),
+                        settings: Box::new(settings),
+                        by,
+                    };
+                    self.perform(pending, Action::KeepSettings { was, text }, out);
+                    return;
+                }
+                Err(problem) => Err(problem),
+            },
             Command::VmDetail {
                 vm,
                 metric,

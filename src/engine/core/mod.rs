@@ -44,6 +44,7 @@ mod judge;
 mod operations;
 mod proposals;
 mod replicas;
+mod settings;
 mod shadows;
 mod sources;
 #[cfg(test)]
@@ -254,6 +255,11 @@ pub enum Action {
     Refresh {
         sources: Vec<SourceName>,
     },
+    /// Write the settings file, if it still says `was`.
+    KeepSettings {
+        was: String,
+        text: String,
+    },
 }
 
 /// Facts from the store or from forecasting.
@@ -379,6 +385,12 @@ enum Pending {
         proposal: ProposalId,
         by: String,
     },
+    Settings {
+        to: ReplyTo,
+        text: String,
+        settings: Box<Settings>,
+        by: String,
+    },
 }
 
 /// One VM with everything known of it.
@@ -408,6 +420,7 @@ struct VmRecord {
 pub struct Core {
     engine: EngineId,
     settings: Settings,
+    settings_file: SettingsText,
     demo: bool,
     frozen: bool,
     /// Set once something could not be kept.
@@ -443,10 +456,19 @@ pub struct Core {
     tick_changed: bool,
 }
 
+/// The settings file as it was read.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsText {
+    /// For people.
+    pub name: String,
+    pub text: String,
+}
+
 /// What was kept from before.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     pub frozen: bool,
+    pub settings_file: SettingsText,
     pub sources: Vec<SourceConfig>,
     pub services: Vec<Service>,
     pub proposals: Vec<Proposal>,
@@ -463,6 +485,7 @@ impl Core {
         let mut core = Self {
             engine,
             settings,
+            settings_file: kept.settings_file,
             demo,
             frozen: kept.frozen,
             store_failed: None,
@@ -643,6 +666,12 @@ impl Core {
             Pending::Approve { to, proposal, by } => {
                 self.approve_on_fresh(at, to, &proposal, by, result, out);
             }
+            Pending::Settings {
+                to,
+                text,
+                settings,
+                by,
+            } => self.settings_kept(at, to, text, *settings, &by, result, out),
         }
     }
 

@@ -43,6 +43,7 @@ mod examine;
 mod host;
 mod increment;
 mod inventory;
+mod labels;
 mod layers;
 mod lease;
 mod owned;

@@ -27,6 +27,7 @@ pub mod operation_side;
 pub mod plan_card;
 pub mod proposal_split;
 pub mod reject;
+pub mod settings;
 pub mod shadow_detail;
 pub mod shadow_side;
 pub mod shadows;
