@@ -182,6 +182,8 @@ pub fn unexpected(answer: &Answer) -> Problem {
         Answer::Proposal { .. } => "a proposal",
         Answer::VmDetail { .. } => "a VM's detail",
         Answer::History { .. } => "history",
+        Answer::ForecastRecord { .. } => "a record of forecasts",
+        Answer::Runway { .. } => "a runway",
         Answer::Journal { .. } => "a journal",
     };
     Problem::failed(

@@ -135,7 +135,7 @@ fn show(view: &VmView, detail: &VmDetail, now: Timestamp) -> Result<(), Problem>
         ),
         None => "accuracy: not known yet".to_owned(),
     })?;
-    if forecast.no_better_than_naive() {
+    if detail.no_better_than_naive() {
         output::line("no better here than \"as it was yesterday\": do not act on it alone")?;
     }
     output::line(&crossing(detail, now))?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::engine::snapshot::Snapshot;
 
+mod capacity;
 mod change;
 mod fleet;
 mod replay;
@@ -16,6 +17,7 @@ mod tests;
 mod together;
 mod types;
 
+pub use capacity::{ForecastRecordJson, OneRecordJson, RunwayJson};
 pub use change::{
     OneOperationJson, OperationJson, ProposalJson, ServiceJson, ShadowJson, TrafficJson, state_word,
 };

@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{engine::thread::Session, problem::Problem};
 
+mod accuracy;
 mod agent;
 mod ask;
 mod backtest;
@@ -34,6 +35,7 @@ mod policy;
 mod pools;
 mod proposals;
 mod replay;
+mod runway;
 mod service;
 mod shadow;
 mod simulate;
@@ -84,6 +86,8 @@ enum Verb {
     #[command(subcommand)]
     Events(events::Events),
     Forecast(forecast::Forecast),
+    Accuracy(accuracy::Accuracy),
+    Runway(runway::Runway),
     Health(health::Health),
     Backtest(backtest::Backtest),
     Replay(replay::Replay),
@@ -154,6 +158,8 @@ impl Verb {
             Self::History(verb) => verb.run(context),
             Self::Events(verb) => verb.run(context),
             Self::Forecast(verb) => verb.run(context),
+            Self::Accuracy(verb) => verb.run(context),
+            Self::Runway(verb) => verb.run(context),
             Self::Health(verb) => verb.run(context),
             Self::Backtest(verb) => verb.run(),
             Self::Replay(verb) => verb.run(context),

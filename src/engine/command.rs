@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     preview::SettingsPreview,
-    snapshot::{EventReport, VmDetail},
+    snapshot::{EventReport, ForecastRecord, RunwayOf, RunwayReport, VmDetail},
 };
 use crate::{
     calendar::Event,
@@ -103,6 +103,11 @@ pub enum Command {
         shadow: ShadowId,
     },
 
+    /// The plan that a command would propose; nothing is kept.
+    DryRun {
+        of: Box<Command>,
+    },
+
     /// The split of an open proposal before approval: a new plan with a new digest.
     ProposalAdjust {
         proposal: ProposalId,
@@ -178,6 +183,17 @@ pub enum Command {
         /// `None`: as fine as an answer can be.
         step_seconds: Option<u32>,
     },
+    /// What past forecasts were worth: of one VM, or of all that run.
+    ForecastRecord {
+        vm: Option<VmId>,
+        metric: Metric,
+    },
+    /// How long a capacity lasts.
+    Runway {
+        of: RunwayOf,
+        metric: Metric,
+        horizon_days: u32,
+    },
     /// What the history holds and costs.
     HistoryStats,
     /// Reads every row of the history and checks it.
@@ -243,6 +259,12 @@ pub enum Answer {
     },
     History {
         series: Series,
+    },
+    ForecastRecord {
+        record: Arc<ForecastRecord>,
+    },
+    Runway {
+        report: Arc<RunwayReport>,
     },
     Journal {
         rows: Vec<JournalRow>,

@@ -15,7 +15,7 @@ use super::{
     core::{
         Action, Core, Document, Effect, EffectId, Fetch, Input, ReplyTo, SourceConfig, SourceRole,
     },
-    librarian::{Keeper, Librarian, OwnHistory, Question, Round},
+    librarian::{Keeper, Librarian, OwnHistory, Question, Round, Survey},
     perform::{Performer, Platform, coarse},
     send::Sending,
 };
@@ -94,6 +94,7 @@ impl Shell {
             keeping.clone(),
             clock.clone(),
             inputs.clone(),
+            fleet.is_none(),
         )
         .map_err(no_thread)?;
         let errands = bring::start(folder.clone(), keeping, clock.clone(), inputs.clone())
@@ -441,6 +442,44 @@ impl Shell {
                     own,
                     reply,
                 }
+            }
+            Fetch::Record { metric, vms, one } => {
+                // Only one that is asked for by itself is read.
+                let own = vms.first().and_then(|vm| self.own_history(&vm.source()));
+                Question::Record {
+                    metric,
+                    vms,
+                    one,
+                    own,
+                    reply,
+                }
+            }
+            Fetch::Runway {
+                of,
+                metric,
+                horizon_days,
+                limit,
+                members,
+            } => {
+                let members = members
+                    .into_iter()
+                    .map(|(vm, scale)| {
+                        let own = self.own_history(&vm.source());
+                        (vm, scale, own)
+                    })
+                    .collect();
+                let survey = Survey {
+                    of,
+                    metric,
+                    horizon_days,
+                    limit,
+                    members,
+                    reply,
+                };
+                if self.librarian.surveys.send(survey).is_err() {
+                    tracing::error!("the capacity thread has ended");
+                }
+                return;
             }
             Fetch::Import { known, unknown } => {
                 return self.send_out(What::Import { known, unknown }, reply);

@@ -29,6 +29,7 @@ mod naive;
 #[cfg(test)]
 mod outlier_tests;
 mod outlook;
+pub mod record;
 mod residuals;
 pub mod runway;
 mod select;

@@ -119,7 +119,9 @@ impl Notices {
             Err(_)
                 if matches!(
                     command,
-                    Command::VmDetail { .. } | Command::EventReport { .. }
+                    Command::VmDetail { .. }
+                        | Command::EventReport { .. }
+                        | Command::SettingsPreview { .. }
                 ) => {}
             Err(problem) => self.bad(problem, at, time),
         }

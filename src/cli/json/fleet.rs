@@ -243,7 +243,7 @@ impl<'a> ForecastJson<'a> {
             crosses_at: forecast.crosses_at,
             probability: forecast.probability,
             hourly: &forecast.hourly,
-            no_better_than_naive: forecast.no_better_than_naive(),
+            no_better_than_naive: detail.no_better_than_naive(),
             second: detail.second.as_ref().map(|second| SecondJson {
                 model: &second.model,
                 accuracy: second.accuracy,

@@ -365,6 +365,7 @@ fn a_forecast_keeps_its_shape_or_says_why_there_is_none() {
             hourly: vec![0.125],
         }),
         second: None,
+        record: None,
         events: Vec::new(),
         limit: Some(0.85),
     };

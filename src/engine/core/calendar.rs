@@ -35,7 +35,21 @@ impl Core {
         event: Event,
         out: &mut Vec<Effect>,
     ) -> Result<Answer, Problem> {
-        let event = self.checked("The event was not kept.", event)?;
+        let what = "The event was not kept.";
+        let is_new = event.id.as_str().is_empty();
+        let event = self.checked(what, event)?;
+        let same = |known: &&Event| known.name == event.name && known.starts == event.starts;
+        if let (true, Some(known)) = (is_new, self.calendar.values().find(same)) {
+            return Err(Problem::refused(
+                what,
+                format!(
+                    "{} is in the calendar at that time already, as {}",
+                    printable(&known.name),
+                    known.id
+                ),
+                "Give it another name or time, or remove that one first.",
+            ));
+        }
         let text = format!("Event {} is in the calendar", printable(&event.name));
         self.keep_event(event.clone(), out);
         self.calendar_changed(at, text, out);

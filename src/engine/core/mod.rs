@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::{Answer, Command, ImportedSeries, Reply},
-    snapshot::{TimelineEntry, TimelineKind},
+    snapshot::{RunwayOf, TimelineEntry, TimelineKind},
 };
 use crate::{
     calendar::{Affecting, Event},
@@ -36,6 +36,7 @@ use crate::{
 };
 
 mod calendar;
+mod capacity;
 mod commands;
 mod decisions;
 mod history;
@@ -293,6 +294,20 @@ pub enum Fetch {
         /// Empty: all.
         only: Vec<VmId>,
         vms: Vec<(VmId, String)>,
+    },
+    Record {
+        metric: Metric,
+        vms: Vec<VmId>,
+        /// One VM that is looked at there and then where nobody has yet.
+        one: Option<(Option<f64>, Vec<Affecting>)>,
+    },
+    Runway {
+        of: RunwayOf,
+        metric: Metric,
+        horizon_days: u32,
+        limit: Option<f64>,
+        /// And by how much the metric is multiplied before it is added up.
+        members: Vec<(VmId, f64)>,
     },
     Stats,
     Verify,
