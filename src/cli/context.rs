@@ -181,6 +181,7 @@ pub fn unexpected(answer: &Answer) -> Problem {
         Answer::VmDetail { .. } => "a VM's detail",
         Answer::History { .. } => "history",
         Answer::Journal { .. } => "a journal",
+        Answer::Proofs { .. } => "proofs",
     };
     Problem::failed(
         "The engine's answer cannot be shown.",

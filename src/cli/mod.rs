@@ -32,6 +32,7 @@ mod parse;
 mod policy;
 mod pools;
 mod proposals;
+mod prove;
 mod replay;
 mod service;
 mod shadow;

@@ -224,6 +224,11 @@ impl Shell {
                 Ok(())
             }
             Document::ManifestGone(shadow) => self.journal.delete(Kind::Manifest, shadow.as_str()),
+            Document::Proof(proof) => {
+                self.journal
+                    .put(Kind::Proof, proof.operation.as_str(), &*proof)
+            }
+            Document::ProofGone(operation) => self.journal.delete(Kind::Proof, operation.as_str()),
             Document::Event(event) => self.journal.put(Kind::Calendar, event.id.as_str(), &*event),
             Document::EventGone(id) => self.journal.delete(Kind::Calendar, id.as_str()),
             Document::Frozen(frozen) => self.journal.put_frozen(frozen),

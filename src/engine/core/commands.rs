@@ -85,6 +85,15 @@ impl Core {
                 share,
             } => self.propose_by_hand(at, &vm, pool, rpo_seconds, share, out),
             Command::ShadowRetire { shadow } => self.propose_retire(at, &shadow, out),
+            Command::ShadowValidate { shadow, point } => {
+                self.propose_validate(at, &shadow, point, out)
+            }
+            Command::ShadowPin {
+                shadow,
+                point,
+                pinned,
+            } => self.pin(at, &shadow, point, pinned, out),
+            Command::Proofs { shadow } => self.evidence(&shadow),
             Command::ShadowSync { shadow } => self.sync_now(at, &shadow, out),
             Command::ProposalAdjust { proposal, share } => self.adjust(at, &proposal, share, out),
             Command::Approve {
