@@ -24,7 +24,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bench::{A_WHILE, Bench, ENGINE, STORAGE, increment, owner};
 use console::{Console, await_that_shown};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shadowcast::{
     engine::{
         core::{Action, Layer, Outcome},
@@ -67,25 +67,33 @@ struct Trial<'a> {
     bench: &'a Bench,
     performer: Performer,
     vm: Vm,
+    /// The shadow's definition on the target, powered off.
+    model: VmId,
     point: IncrementSpec,
     digest: String,
     /// A file that the guest wrote before the point, with its sum.
     file: (String, String),
 }
 
-fn agent_of_primary(bench: &Bench, vm: &Vm, argv: &[&str]) -> String {
-    let domain = bench.domain("primary", vm);
-    let ask = |command: String| -> Value {
-        let said = domain.qemu_agent_command(&command, 10, 0).unwrap();
-        serde_json::from_str(&said).unwrap()
-    };
-    let arguments = serde_json::json!({"path": argv[0], "arg": &argv[1..], "capture-output": true});
-    let command = serde_json::json!({"execute": "guest-exec", "arguments": arguments});
-    let pid = ask(command.to_string())["return"]["pid"].clone();
+fn ask_primary(bench: &Bench, vm: &Vm, name: &str, arguments: Value) -> Value {
+    let command = json!({"execute": name, "arguments": arguments}).to_string();
+    let said = bench
+        .domain("primary", vm)
+        .qemu_agent_command(&command, 10, 0);
+    let mut said: Value = serde_json::from_str(&said.unwrap()).unwrap();
+    said["return"].take()
+}
+
+/// Starts a program in the primary; its number there.
+fn start_in_primary(bench: &Bench, vm: &Vm, argv: &[&str]) -> Value {
+    let arguments = json!({"path": argv[0], "arg": &argv[1..], "capture-output": true});
+    ask_primary(bench, vm, "guest-exec", arguments)["pid"].take()
+}
+
+fn run_in_primary(bench: &Bench, vm: &Vm, argv: &[&str]) -> String {
+    let pid = start_in_primary(bench, vm, argv);
     support::await_that("the command in the primary ends", A_WHILE, || {
-        let arguments = serde_json::json!({"pid": pid});
-        let command = serde_json::json!({"execute": "guest-exec-status", "arguments": arguments});
-        let status = ask(command.to_string())["return"].clone();
+        let status = ask_primary(bench, vm, "guest-exec-status", json!({"pid": pid}));
         let text = status["out-data"].as_str().unwrap_or_default();
         let bytes = STANDARD.decode(text).unwrap();
         (status["exited"] == true).then(|| String::from_utf8(bytes).unwrap())
@@ -96,7 +104,7 @@ impl<'a> Trial<'a> {
     fn new(bench: &'a Bench) -> Self {
         let vm = bench.vm(VM);
         let file = support::await_that("the guest has written a file", A_WHILE, || {
-            let manifest = agent_of_primary(bench, &vm, &["/bin/cat", "/data/manifest"]);
+            let manifest = run_in_primary(bench, &vm, &["/bin/cat", "/data/manifest"]);
             let (sum, name) = manifest.lines().last()?.split_once("  ")?;
             Some((format!("/data/{name}"), sum.to_owned()))
         });
@@ -128,10 +136,12 @@ impl<'a> Trial<'a> {
             prober: Arc::new(NetworkProber),
             clock: Arc::new(RealClock),
         };
+        let model = define_shadow(bench, &vm);
         Self {
             bench,
             performer,
             vm,
+            model,
             point,
             digest,
             file,
@@ -196,11 +206,7 @@ impl<'a> Trial<'a> {
     }
 
     fn start(&self, clone: &CloneSpec) {
-        let model = self.bench.source.definition(&clone.model);
-        // The engine models clones on the shadow's own definition; here the primary's is as good.
-        let model = model
-            .or_else(|_| self.bench.target.definition(&clone.model))
-            .unwrap();
+        let model = self.bench.target.definition(&clone.model).unwrap();
         self.bench.target.ensure_clone(clone, &model).unwrap();
     }
 
@@ -279,7 +285,7 @@ impl<'a> Trial<'a> {
     }
 
     fn a_sound_clone_passes_and_each_damage_in_it_is_seen(&self) {
-        let clone = self.clone_of(1, &self.point.disks[0].layer_volume, &self.vm.id);
+        let clone = self.clone_of(1, &self.point.disks[0].layer_volume, &self.model);
         show("a sound clone");
         self.start(&clone);
         for check in &self.checks() {
@@ -353,7 +359,7 @@ impl<'a> Trial<'a> {
         assert_ne!(code, 0, "the clone reached the host: {said}");
         assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
         // The same from the primary, which may: the listener hears who can reach it.
-        agent_of_primary(self.bench, &self.vm, &["/bin/sh", "-c", &knock]);
+        start_in_primary(self.bench, &self.vm, &["/bin/sh", "-c", &knock]);
         support::await_that("the primary reaches the listener", A_WHILE, || {
             listener.accept().ok()
         });
@@ -370,7 +376,7 @@ impl<'a> Trial<'a> {
         qemu_io(&damaged, "write -P 0 0 64k");
         let owner = fs::metadata(&sound).unwrap();
         chown(&damaged, Some(owner.uid()), Some(owner.gid())).unwrap();
-        let clone = self.clone_of(2, name, &self.vm.id);
+        let clone = self.clone_of(2, name, &self.model);
         self.start(&clone);
         let [boots, _, _, _, verify, console, blocks, files] = &self.checks()[..] else {
             panic!("eight checks");
@@ -414,12 +420,28 @@ impl<'a> Trial<'a> {
     }
 
     fn clear(&self) {
+        let connect = Connect::open(Some(self.bench.lab.uri("secondary"))).unwrap();
+        let model = connect.lookup_domain_by_uuid_string(self.model.uuid());
+        model.unwrap().undefine().unwrap();
         self.bench.retire(&self.vm, &[&self.point]);
         self.bench
             .target
             .release_lease(&self.performer.claim)
             .unwrap();
     }
+}
+
+/// A shadow as the target has it: powered off, and all that a clone is modelled on.
+fn define_shadow(bench: &Bench, vm: &Vm) -> VmId {
+    let uuid = "0ddba11e-0000-4000-8000-000000000001";
+    let xml = bench.source.definition(&vm.id).unwrap();
+    let xml = xml.replace(vm.id.uuid(), uuid).replace(
+        &format!("<name>{VM}</name>"),
+        &format!("<name>{VM}-s1</name>"),
+    );
+    let connect = Connect::open(Some(bench.lab.uri("secondary"))).unwrap();
+    connect.define_domain_xml(&xml).unwrap();
+    VmId::of(&SourceName::from("secondary"), uuid)
 }
 
 fn http(path: &str, body: Option<&str>) -> Check {

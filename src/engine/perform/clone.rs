@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{POLL_MILLIS, Performer};
 use crate::{
     engine::core::{Failure, Layer},
-    hypervisor::{AgentAnswer, AgentQuestion, Control, ErrorKind, Hypervisor, PlatformError},
+    hypervisor::{AgentAnswer, AgentQuestion, Control, Hypervisor, PlatformError},
     shadow::CloneSpec,
     validation::check::{Check, CheckResult},
 };
@@ -74,12 +74,13 @@ impl Performer {
             return Ok(CheckResult::new(check, judged, millis()));
         }
         // An engine that was started anew has lost its clone: it boots again. One that ended by itself does not.
-        match self.start_clone(clone) {
+        let model = target.definition(&clone.model)?;
+        match target.ensure_clone(clone, &model) {
             Ok(()) => {}
-            Err(failure) if failure.kind == ErrorKind::Refused => {
-                return Ok(CheckResult::new(check, Err(failure.why), millis()));
+            Err(ended @ PlatformError::NotFound { .. }) => {
+                return Ok(CheckResult::new(check, Err(ended.to_string()), millis()));
             }
-            Err(failure) => return Err(failure),
+            Err(error) => return Err(error.into()),
         }
         let asked = Asked {
             performer: self,

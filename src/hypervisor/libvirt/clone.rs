@@ -50,7 +50,7 @@ pub fn start(link: &Link, clone: &CloneSpec, model: &str) -> Result<(), Platform
 pub fn running(link: &Link, clone: &CloneSpec) -> Result<Domain, PlatformError> {
     let gone = || PlatformError::NotFound {
         what: format!(
-            "the clone {}: it has ended by itself, or its power was cut;",
+            "the clone {} (it has ended by itself, or its power was cut)",
             clone.spec.name
         ),
     };

@@ -270,7 +270,7 @@ fn note_reach(world: &mut World, clone: &CloneSpec) {
 fn ended(clone: &CloneSpec) -> PlatformError {
     PlatformError::NotFound {
         what: format!(
-            "the clone {}: it has ended by itself, or its power was cut;",
+            "the clone {} (it has ended by itself, or its power was cut)",
             clone.spec.name
         ),
     }

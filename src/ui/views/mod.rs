@@ -25,6 +25,7 @@ pub mod plan_card;
 pub mod proposal_split;
 pub mod reject;
 pub mod shadow_detail;
+mod shadow_proofs;
 pub mod shadow_side;
 pub mod shadows;
 pub mod source_list;
