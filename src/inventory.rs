@@ -68,6 +68,24 @@ pub struct Owner {
     pub operation: OperationId,
 }
 
+/// Something that a VM was marked with; a key may come more than once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// For example `title` or `instance/flavor@name`.
+    pub key: String,
+    pub value: String,
+}
+
+/// `2 vCPU, 4 GiB`; memory that is no whole number of GiB in MiB.
+pub fn size_name(vcpus: u32, memory_bytes: u64) -> String {
+    let mib = memory_bytes >> 20;
+    if mib >= 1024 && mib.is_multiple_of(1024) {
+        format!("{vcpus} vCPU, {} GiB", mib / 1024)
+    } else {
+        format!("{vcpus} vCPU, {mib} MiB")
+    }
+}
+
 /// One VM as its platform describes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Vm {
@@ -83,7 +101,7 @@ pub struct Vm {
     pub vcpus_max: u32,
     pub memory_bytes: u64,
     pub memory_max_bytes: u64,
-    /// For example `2 vCPU, 4 GiB`, or the name that the platform gives.
+    /// By the rules of the settings; where none fits, the platform's word or [`size_name`].
     pub instance_type: String,
     pub disks: Vec<Disk>,
     pub net_limit_bytes_per_sec: Option<u64>,
@@ -91,6 +109,9 @@ pub struct Vm {
     pub has_agent: bool,
     /// Checkpoints or block jobs on its disks that this engine did not make.
     pub foreign_jobs: Vec<String>,
+    /// What the platform's people wrote beside it.
+    #[serde(default)]
+    pub labels: Vec<Label>,
     /// Set where this engine made the VM: a shadow.
     pub owner: Option<Owner>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     health::{StateBounds, Weights},
@@ -11,8 +11,12 @@ use crate::{
 };
 
 mod check;
+pub mod edit;
 mod judging;
+pub mod types;
 pub mod validation;
+
+use types::TypeRule;
 
 /// Everything that an operator can set. `Settings::default()` and `DEFAULT_TOML` say the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,12 +26,15 @@ pub struct Settings {
     pub history: HistorySettings,
     pub prometheus: PrometheusSettings,
     pub forecast: ForecastSettings,
+    #[serde(deserialize_with = "fleet_limits")]
     pub limits: Limits,
     pub health: HealthSettings,
     pub shadow: ShadowSettings,
     pub gate: GateSettings,
     pub validation: ValidationSettings,
     pub approval: ApprovalSettings,
+    /// The first that fits names a VM's type.
+    pub types: Vec<TypeRule>,
     /// By VM name.
     pub vm: BTreeMap<String, Limits>,
 }
@@ -119,6 +126,28 @@ pub struct Limits {
     pub memory: Option<f64>,
     pub disk_bytes_per_sec: Option<f64>,
     pub net_bytes_per_sec: Option<f64>,
+}
+
+impl Limits {
+    const fn of_fleet() -> Self {
+        Self {
+            cpu: Some(0.85),
+            memory: Some(0.9),
+            disk_bytes_per_sec: None,
+            net_bytes_per_sec: None,
+        }
+    }
+}
+
+/// Where the file names one of the fleet's limits, the others keep their defaults.
+fn fleet_limits<'de, D: Deserializer<'de>>(from: D) -> Result<Limits, D::Error> {
+    let named = Limits::deserialize(from)?;
+    let others = Limits::of_fleet();
+    Ok(Limits {
+        cpu: named.cpu.or(others.cpu),
+        memory: named.memory.or(others.memory),
+        ..named
+    })
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -272,17 +301,13 @@ impl Default for Settings {
             history: HistorySettings::default(),
             prometheus: PrometheusSettings::default(),
             forecast: ForecastSettings::default(),
-            limits: Limits {
-                cpu: Some(0.85),
-                memory: Some(0.9),
-                disk_bytes_per_sec: None,
-                net_bytes_per_sec: None,
-            },
+            limits: Limits::of_fleet(),
             health: HealthSettings::default(),
             shadow: ShadowSettings::default(),
             gate: GateSettings::default(),
             validation: ValidationSettings::default(),
             approval: ApprovalSettings::default(),
+            types: Vec::new(),
             vm: BTreeMap::new(),
         }
     }
@@ -370,6 +395,13 @@ mod tests {
             "{}",
             problem.why
         );
+    }
+
+    #[test]
+    fn one_limit_in_the_file_leaves_the_other_as_it_was() {
+        let settings = Settings::parse("[limits]\ncpu = 0.7\n", "s").unwrap();
+        assert_eq!(settings.limits.cpu, Some(0.7));
+        assert_eq!(settings.limits.memory, Some(0.9));
     }
 
     #[test]

@@ -316,6 +316,36 @@ fn vms_come_from_the_platform_in_the_stable_shape() {
 }
 
 #[test]
+fn a_rule_of_the_settings_names_a_type_and_is_shown_with_it() {
+    let machine = Machine::with_test_driver();
+    let types = |machine: &Machine| {
+        let found = machine.run(["types", "--json"]).exits(0).json();
+        found["types"].as_array().expect("a list of types").clone()
+    };
+    let by_size = types(&machine);
+    assert_eq!(by_size.len(), 1, "{by_size:?}");
+    assert_eq!(by_size[0]["name"], "2 vCPU, 2 GiB");
+    assert!(by_size[0]["rule"].is_null() && by_size[0]["profile"].is_null());
+    let rules =
+        "[[types]]\nname = \"web\"\nvm = \"web*\"\n[[types]]\nname = \"trial\"\nvm = \"te?t\"\n";
+    fs::write(machine.path("settings.toml"), rules).expect("the settings can be written");
+    let by_rule = types(&machine);
+    assert_eq!(by_rule[0]["name"], "trial");
+    assert_eq!(
+        (&by_rule[0]["rule"], &by_rule[0]["vms"]),
+        (&2.into(), &1.into())
+    );
+    assert_eq!(by_rule[0]["vcpus"], 2);
+    let vms = machine.run(["vms", "--json"]).exits(0).json();
+    assert_eq!(vms["vms"][0]["instance_type"], "trial");
+    let shown = machine.run(["vm", "test"]).exits(0).stdout;
+    assert!(
+        shown.contains("trial") && shown.contains("2 vCPU, 2 GiB"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_vm_that_is_not_there_is_told_with_close_names() {
     let machine = Machine::with_test_driver();
     let done = machine.run(["vm", "tset"]).explains(1, "`tset`");

@@ -4,6 +4,11 @@
 #[path = "support/sample/mod.rs"]
 mod sample;
 
+#[path = "console/capacity.rs"]
+mod capacity;
+#[path = "console/settings.rs"]
+mod settings;
+
 use std::sync::Arc;
 
 use eframe::egui::{self, Key, Modifiers, Theme, accesskit::Role, pos2, vec2};
@@ -312,7 +317,7 @@ fn a_proposal_is_snoozed_and_rejected_with_a_reason() {
 #[test]
 fn live_traffic_moves_from_the_shadows_screen() {
     let mut window = open(fleet());
-    key(&mut window, Key::Num3);
+    key(&mut window, Key::Num4);
     window
         .get_by_label_contains("Shadow of cart-api-03")
         .click();
@@ -521,7 +526,7 @@ fn a_wrong_address_says_what_why_and_what_now() {
 #[test]
 fn a_source_is_armed_and_removed_only_after_a_question() {
     let mut window = open(fleet());
-    key(&mut window, Key::Num6);
+    key(&mut window, Key::Num7);
     press(&mut window, "Arm kvm-edge");
     assert_eq!(
         commands(&mut window),
@@ -570,7 +575,7 @@ fn calendar() -> Vec<EventView> {
 #[test]
 fn an_event_is_typed_kept_left_out_and_removed() {
     let mut window = open(fleet());
-    key(&mut window, Key::Num5);
+    key(&mut window, Key::Num6);
     assert!(shows(&window, "Nothing is in the calendar."));
     press(&mut window, "Add an event");
     press(&mut window, "Keep the event");
@@ -627,7 +632,7 @@ fn events_are_imported_from_the_file_that_is_chosen() {
             Some(chosen.clone())
         });
     });
-    key(&mut window, Key::Num5);
+    key(&mut window, Key::Num6);
     press(&mut window, "Import…");
     assert_eq!(wanted.recv().unwrap().endings, ["ics", "csv"]);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);

@@ -133,6 +133,7 @@ impl<'a> Trial<'a> {
             },
             platforms: platforms.into(),
             armed: BTreeSet::from(["secondary".into()]),
+            settings: None,
             prober: Arc::new(NetworkProber),
             clock: Arc::new(RealClock),
         };

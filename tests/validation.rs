@@ -303,6 +303,21 @@ fn replication_goes_on_beside_a_clone_and_its_point_is_kept() {
 }
 
 #[test]
+fn a_clone_lives_no_longer_than_it_may() {
+    let world = world(
+        "[validation]\nevery_hours = 0\nboot_seconds = 300\nlifetime_seconds = 30\n\
+         [[validation.check]]\nkind = \"boots\"\n[[validation.check]]\nkind = \"agent\"\n",
+    );
+    let mut life = world.start(Death::Never).unwrap();
+    alive(create(&mut life));
+    world.fleet.flaw_clones(Some(CloneFlaw::NeverBoots));
+    let proof = tried(&mut life, None);
+    let lived = proof.ended_at.unwrap().secs_since(proof.started_at);
+    assert!((25..40).contains(&lived), "{lived} s: {proof:#?}");
+    assert_eq!(clones_left(&world), [""; 0]);
+}
+
+#[test]
 fn the_schedule_proves_by_itself_within_its_window_and_no_more_at_once_than_it_may() {
     let world = world("[validation]\nevery_hours = 1\nfrom_hour = 15\nuntil_hour = 17\n");
     let mut life = world.start(Death::Never).unwrap();

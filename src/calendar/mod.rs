@@ -233,6 +233,7 @@ mod tests {
             net_limit_bytes_per_sec: None,
             has_agent: false,
             foreign_jobs: Vec::new(),
+            labels: Vec::new(),
             owner: None,
         }
     }

@@ -173,6 +173,8 @@ pub fn unexpected(answer: &Answer) -> Problem {
         Answer::Event { .. } => "an event",
         Answer::EventReport { .. } => "what an event did",
         Answer::Examined { .. } => "an examination",
+        Answer::Settings { .. } => "the settings",
+        Answer::SettingsPreview { .. } => "what settings would change",
         Answer::Imported { .. } => "an import",
         Answer::Backfilled { .. } => "a back-fill",
         Answer::HistoryStats { .. } => "what the history holds",
@@ -180,6 +182,8 @@ pub fn unexpected(answer: &Answer) -> Problem {
         Answer::Proposal { .. } => "a proposal",
         Answer::VmDetail { .. } => "a VM's detail",
         Answer::History { .. } => "history",
+        Answer::ForecastRecord { .. } => "a record of forecasts",
+        Answer::Runway { .. } => "a runway",
         Answer::Journal { .. } => "a journal",
         Answer::Proofs { .. } => "proofs",
     };

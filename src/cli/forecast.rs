@@ -33,7 +33,7 @@ pub struct Forecast {
     /// All VMs of a pool together, by its name or id
     #[arg(long, value_name = "POOL", conflicts_with = "type")]
     pool: Option<String>,
-    /// All VMs of a size together, as `shadowcast vms` calls it
+    /// All VMs of a type together, as `shadowcast types` calls it
     #[arg(long = "type", id = "type", value_name = "TYPE")]
     instance_type: Option<String>,
     /// cpu, memory, disk or net
@@ -102,7 +102,7 @@ impl Forecast {
             return Err(Problem::usage(
                 "There is nothing to forecast.",
                 format!("{name} has no VMs"),
-                "`shadowcast vms` lists them with their sizes, `shadowcast pools` the pools.",
+                "`shadowcast types` lists the types, `shadowcast pools` the pools.",
             ));
         }
         Ok(Asked {
@@ -135,7 +135,7 @@ fn show(view: &VmView, detail: &VmDetail, now: Timestamp) -> Result<(), Problem>
         ),
         None => "accuracy: not known yet".to_owned(),
     })?;
-    if forecast.no_better_than_naive() {
+    if detail.no_better_than_naive() {
         output::line("no better here than \"as it was yesterday\": do not act on it alone")?;
     }
     output::line(&crossing(detail, now))?;

@@ -11,13 +11,16 @@ use crate::{
     validation::proof::Proof,
 };
 
+mod capacity;
 mod change;
 mod fleet;
 mod replay;
 #[cfg(test)]
 mod tests;
 mod together;
+mod types;
 
+pub use capacity::{ForecastRecordJson, OneRecordJson, RunwayJson};
 pub use change::{
     OneOperationJson, OperationJson, PointsJson, ProofJson, ProposalJson, ServiceJson, ShadowJson,
     TrafficJson, state_word,
@@ -25,6 +28,7 @@ pub use change::{
 pub use fleet::{ForecastJson, HealthJson, HistoryJson, OneVmJson, PoolJson, SourceJson, VmJson};
 pub use replay::{ReplayJson, ReplaySummary, ReplaysJson};
 pub use together::{ContributionJson, TogetherJson};
+pub use types::{ProfileJson, TypeJson, TypesJson};
 
 /// Under the listing's own name, so that a document can gain fields beside the list.
 macro_rules! listing {

@@ -12,7 +12,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{engine::thread::Session, problem::Problem};
 
+mod accuracy;
 mod agent;
+mod ask;
 mod backtest;
 mod completions;
 mod context;
@@ -34,12 +36,14 @@ mod pools;
 mod proposals;
 mod prove;
 mod replay;
+mod runway;
 mod service;
 mod shadow;
 mod simulate;
 mod source;
 mod together;
 mod traffic;
+mod types;
 mod vms;
 mod watchdog;
 
@@ -75,6 +79,7 @@ enum Verb {
     Pools(pools::Pools),
     Vms(vms::Vms),
     Vm(vms::OneVm),
+    Types(types::Types),
     Services(service::List),
     #[command(subcommand)]
     Service(service::Service),
@@ -82,6 +87,8 @@ enum Verb {
     #[command(subcommand)]
     Events(events::Events),
     Forecast(forecast::Forecast),
+    Accuracy(accuracy::Accuracy),
+    Runway(runway::Runway),
     Health(health::Health),
     Backtest(backtest::Backtest),
     Replay(replay::Replay),
@@ -146,11 +153,14 @@ impl Verb {
             Self::Pools(verb) => verb.run(context),
             Self::Vms(verb) => verb.run(context),
             Self::Vm(verb) => verb.run(context),
+            Self::Types(verb) => verb.run(context),
             Self::Services(verb) => verb.run(context),
             Self::Service(verb) => verb.run(context),
             Self::History(verb) => verb.run(context),
             Self::Events(verb) => verb.run(context),
             Self::Forecast(verb) => verb.run(context),
+            Self::Accuracy(verb) => verb.run(context),
+            Self::Runway(verb) => verb.run(context),
             Self::Health(verb) => verb.run(context),
             Self::Backtest(verb) => verb.run(),
             Self::Replay(verb) => verb.run(context),

@@ -3,13 +3,13 @@
 use clap::Args;
 
 use super::{
+    ask,
     context::{Context, ask_and_say, operator, unexpected},
     follow,
     json::{self, ProofJson, ProposalJson},
     names,
     output::{self, Listing, Text},
     proposals,
-    shadow::asked,
 };
 use crate::{
     engine::{
@@ -176,7 +176,13 @@ impl Validate {
         if self.dry_run {
             return Ok(());
         }
-        if !self.yes && !asked(&proposal)? {
+        let without = || {
+            format!(
+                "Approve it: `shadowcast approve {} --digest {}`, or give --yes.",
+                proposal.id, proposal.digest
+            )
+        };
+        if !self.yes && !ask::yes("Carry out this plan?", without)? {
             output::note("Nothing was changed.");
             return Ok(());
         }

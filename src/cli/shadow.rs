@@ -1,10 +1,9 @@
 //! `shadow create|list|show|sync|retire` and those of [`prove`]: shadows by hand. What changes something prints its plan and asks.
 
-use std::io::{self, BufRead, IsTerminal, Write};
-
 use clap::{Args, Subcommand};
 
 use super::{
+    ask,
     context::{Context, operator, unexpected},
     decide, follow,
     json::{self, ProposalJson, ShadowJson},
@@ -87,7 +86,11 @@ impl Consent {
         if self.dry_run {
             return Ok(());
         }
-        if !self.yes && !asked(proposal)? {
+        let without = || {
+            let (id, digest) = (&proposal.id, &proposal.digest);
+            format!("Approve it: `shadowcast approve {id} --digest {digest}`, or give --yes.")
+        };
+        if !self.yes && !ask::yes("Carry out this plan?", without)? {
             output::note("Nothing was changed.");
             return Ok(());
         }
@@ -106,38 +109,6 @@ impl Consent {
         }
         decide::after(session, answer, self.follow, false)
     }
-}
-
-/// Asks on the terminal. Without one nobody can say yes.
-pub fn asked(proposal: &Proposal) -> Result<bool, Problem> {
-    if !io::stdin().is_terminal() {
-        return Err(Problem::refused(
-            "Nothing was changed.",
-            "The plan is not approved, and there is no terminal to ask on.",
-            format!(
-                "Approve it: `shadowcast approve {} --digest {}`, or give --yes.",
-                proposal.id, proposal.digest
-            ),
-        ));
-    }
-    let unanswered = |error: io::Error| {
-        Problem::refused(
-            "Nothing was changed.",
-            format!("The plan is not approved: {error}."),
-            "Ask again, or give --yes.",
-        )
-    };
-    let mut stderr = io::stderr().lock();
-    stderr
-        .write_all(b"Carry out this plan? [y/N] ")
-        .and_then(|()| stderr.flush())
-        .map_err(unanswered)?;
-    let mut answer = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(unanswered)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Plan a shadow of a VM, show the plan with its digest, and create it

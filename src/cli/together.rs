@@ -21,7 +21,7 @@ use crate::{
     units::VmId,
 };
 
-const STEP_SECONDS: u32 = 300;
+pub const STEP_SECONDS: u32 = 300;
 /// A table longer than this is cut for people; `--json` has every VM.
 const MOST_ROWS: usize = 12;
 
@@ -150,8 +150,23 @@ fn shown(metric: Metric, value: f64) -> String {
     }
 }
 
-/// Two weeks, from the first value to the last one.
+/// Two weeks, from the first value to the last one, in what can be added up.
 fn history(
+    handle: &Handle,
+    now: &Snapshot,
+    view: &VmView,
+    metric: Metric,
+) -> Result<Series, Problem> {
+    let mut series = measured(handle, now, view, metric)?;
+    let scale = scale(view, metric);
+    for value in &mut series.values {
+        *value *= scale;
+    }
+    Ok(series)
+}
+
+/// Two weeks, from the first value to the last one.
+pub fn measured(
     handle: &Handle,
     now: &Snapshot,
     view: &VmView,
@@ -178,10 +193,7 @@ fn history(
         .zip(last)
         .map_or((0, 0), |(first, last)| (first, last + 1));
     series.start = series.at(first);
-    let scale = scale(view, metric);
-    series.values = series.values[first..end]
-        .iter()
-        .map(|value| value * scale)
-        .collect();
+    series.values.truncate(end);
+    series.values.drain(..first);
     Ok(series)
 }

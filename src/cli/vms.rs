@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     engine::snapshot::{Snapshot, VmView},
+    inventory::size_name,
     metrics::Metric,
     problem::Problem,
 };
@@ -28,7 +29,7 @@ impl Vms {
             return output::json(&json::vms(&now));
         }
         let mut listing = Listing::new(&[
-            "name", "pool", "state", "size", ">cpu", ">memory", ">steal", ">health", "crosses",
+            "name", "pool", "state", "type", ">cpu", ">memory", ">steal", ">health", "crosses",
             "sampled", "shadow",
         ]);
         for view in now.vms.iter() {
@@ -87,7 +88,8 @@ fn facts(view: &VmView) -> Result<(), Problem> {
         ("pool", vm.pool.to_string()),
         ("host", vm.host.clone()),
         ("state", output::word(&vm.state)),
-        ("size", vm.instance_type.clone()),
+        ("type", vm.instance_type.clone()),
+        ("size", size_name(vm.vcpus, vm.memory_bytes)),
         ("memory", output::bytes(vm.memory_bytes)),
         ("guest agent", agent.to_owned()),
         (
@@ -110,6 +112,9 @@ fn facts(view: &VmView) -> Result<(), Problem> {
     }
     if !vm.foreign_jobs.is_empty() {
         facts.push(("others' jobs", vm.foreign_jobs.join(", ")));
+    }
+    for label in &vm.labels {
+        facts.push(("label", format!("{} = {}", label.key, label.value)));
     }
     for (name, fact) in facts {
         output::line(&format!("{name:<14}{fact}"))?;

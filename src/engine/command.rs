@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{EventReport, VmDetail};
+use super::{
+    preview::SettingsPreview,
+    snapshot::{EventReport, ForecastRecord, RunwayOf, RunwayReport, VmDetail},
+};
 use crate::{
     calendar::Event,
     hypervisor::Examination,
@@ -156,7 +159,20 @@ pub enum Command {
         by: String,
     },
 
+    /// What the settings would be like, and what that changes now; nothing is kept.
+    SettingsPreview {
+        text: String,
+    },
+    /// Puts `text` in the place of the settings file's `was`.
+    SettingsSet {
+        was: String,
+        text: String,
+        by: String,
+    },
+
     // Facts.
+    /// The settings file's text as the engine goes by it.
+    Settings,
     /// What an event did to those whom it affects, and is expected to do.
     EventReport {
         event: EventId,
@@ -174,6 +190,17 @@ pub enum Command {
         to: Timestamp,
         /// `None`: as fine as an answer can be.
         step_seconds: Option<u32>,
+    },
+    /// What past forecasts were worth: of one VM, or of all that run.
+    ForecastRecord {
+        vm: Option<VmId>,
+        metric: Metric,
+    },
+    /// How long a capacity lasts.
+    Runway {
+        of: RunwayOf,
+        metric: Metric,
+        horizon_days: u32,
     },
     /// What the history holds and costs.
     HistoryStats,
@@ -214,6 +241,14 @@ pub enum Answer {
     Examined {
         examination: Examination,
     },
+    Settings {
+        /// The file's name, for people.
+        file: String,
+        text: String,
+    },
+    SettingsPreview {
+        preview: Box<SettingsPreview>,
+    },
     Imported {
         series: usize,
         samples: usize,
@@ -240,6 +275,12 @@ pub enum Answer {
     Proofs {
         /// Newest first.
         proofs: Vec<Proof>,
+    },
+    ForecastRecord {
+        record: Arc<ForecastRecord>,
+    },
+    Runway {
+        report: Arc<RunwayReport>,
     },
     Journal {
         rows: Vec<JournalRow>,

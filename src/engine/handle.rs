@@ -1,7 +1,12 @@
 //! What a face holds of the engine: the newest snapshot, and a way to ask. The same for an engine in this process
 //! and for one behind a socket.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -24,7 +29,11 @@ pub struct Handle {
 }
 
 /// An answer that is on its way.
-pub struct Pending(oneshot::Receiver<Reply>);
+pub struct Pending {
+    answer: oneshot::Receiver<Reply>,
+    /// Came while its waker was being set.
+    came: Option<Reply>,
+}
 
 impl Handle {
     pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>, requests: mpsc::Sender<Request>) -> Self {
@@ -50,7 +59,7 @@ impl Handle {
             // The receiver is in our hands, so this cannot be lost.
             let _ = request.reply.send(Err(engine_gone(why)));
         }
-        Pending(answer)
+        Pending { answer, came: None }
     }
 
     /// Sends and waits for the answer. Not for a thread that draws.
@@ -115,17 +124,36 @@ impl Handle {
 impl Pending {
     /// The answer once it is there.
     pub fn poll(&mut self) -> Option<Reply> {
-        match self.0.try_recv() {
+        if let Some(reply) = self.came.take() {
+            return Some(reply);
+        }
+        match self.answer.try_recv() {
             Ok(reply) => Some(reply),
             Err(oneshot::error::TryRecvError::Empty) => None,
             Err(oneshot::error::TryRecvError::Closed) => Some(Err(engine_gone("it has stopped"))),
         }
     }
 
+    /// Wakes `waker` once the answer is there, so that nobody has to look for it in the meantime.
+    pub fn wake_when_there(&mut self, waker: &Waker) {
+        if self.came.is_some() {
+            waker.wake_by_ref();
+            return;
+        }
+        let answer = Pin::new(&mut self.answer);
+        if let Poll::Ready(answer) = answer.poll(&mut Context::from_waker(waker)) {
+            self.came = Some(answer.unwrap_or_else(|_| Err(engine_gone("it has stopped"))));
+            waker.wake_by_ref();
+        }
+    }
+
     /// # Errors
     /// The engine's own refusal, or that the engine is gone.
     pub fn wait(self) -> Reply {
-        self.0
+        if let Some(reply) = self.came {
+            return reply;
+        }
+        self.answer
             .blocking_recv()
             .unwrap_or_else(|_| Err(engine_gone("it has stopped")))
     }

@@ -1,4 +1,5 @@
-//! Reads history and forecasts from it, on threads of their own: one for what a face asks, one for the whole fleet.
+//! Reads history and forecasts from it, on threads of their own: one for what a face asks, one for the whole fleet,
+//! one that adds up months of it.
 
 use std::{
     path::PathBuf,
@@ -26,9 +27,15 @@ use crate::{
     units::{EventId, Timestamp, VmId},
 };
 
+mod capacity;
 mod cold_start;
+mod records;
+#[cfg(test)]
+mod tests;
 
+pub use capacity::Survey;
 use cold_start::Profiles;
+use records::{Judging, Records};
 
 /// What a forecast looks back on.
 const HISTORY_SECONDS: i64 = 14 * 86_400;
@@ -79,6 +86,13 @@ pub enum Question {
         own: OwnHistory,
         reply: oneshot::Sender<Reply>,
     },
+    Record {
+        metric: Metric,
+        vms: Vec<VmId>,
+        one: Option<(Option<f64>, Vec<Affecting>)>,
+        own: OwnHistory,
+        reply: oneshot::Sender<Reply>,
+    },
 }
 
 /// A round of the fleet's forecaster.
@@ -86,14 +100,16 @@ pub struct Round {
     pub jobs: Vec<(ForecastJob, OwnHistory)>,
 }
 
-/// Where both threads are reached.
+/// Where the threads are reached.
 pub struct Librarian {
     pub questions: mpsc::Sender<Question>,
     pub rounds: mpsc::Sender<Round>,
+    pub surveys: mpsc::Sender<Survey>,
 }
 
 impl Librarian {
-    /// Starts both threads on the metrics in `folder`.
+    /// Starts the threads on the metrics in `folder`. What forecasts were worth is kept there too where
+    /// `keeps_records`.
     ///
     /// # Errors
     /// When there is no thread left.
@@ -102,32 +118,38 @@ impl Librarian {
         keeping: Keeping,
         clock: Arc<dyn Clock>,
         inputs: Sender<Input>,
+        keeps_records: bool,
     ) -> std::io::Result<Self> {
         let (questions, asked) = mpsc::channel();
         let (rounds, wanted) = mpsc::channel();
-        let desk = Desk {
+        let (surveys, surveyed) = mpsc::channel();
+        let records = Arc::new(Records::new(keeps_records));
+        let desk = || Desk {
             folder: folder.clone(),
             keeping: keeping.clone(),
             metrics: None,
             server: None,
             profiles: Profiles::default(),
+            records: records.clone(),
             clock: clock.clone(),
         };
-        std::thread::Builder::new()
-            .name("history".to_owned())
-            .spawn(move || desk.answer_all(&asked))?;
-        let desk = Desk {
-            folder,
-            keeping,
-            metrics: None,
-            server: None,
-            profiles: Profiles::default(),
-            clock,
+        let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(work)
         };
-        std::thread::Builder::new()
-            .name("forecast".to_owned())
-            .spawn(move || desk.forecast_all(&wanted, &inputs))?;
-        Ok(Self { questions, rounds })
+        let (questioned, fleet, capacity) = (desk(), desk(), desk());
+        start("history", Box::new(move || questioned.answer_all(&asked)))?;
+        start(
+            "forecast",
+            Box::new(move || fleet.forecast_all(&wanted, &inputs)),
+        )?;
+        start("capacity", Box::new(move || capacity.survey_all(&surveyed)))?;
+        Ok(Self {
+            questions,
+            rounds,
+            surveys,
+        })
     }
 }
 
@@ -139,6 +161,7 @@ struct Desk {
     /// The server that was asked last, and its address.
     server: Option<(String, Prometheus)>,
     profiles: Profiles,
+    records: Arc<Records>,
     clock: Arc<dyn Clock>,
 }
 
@@ -211,6 +234,17 @@ impl Desk {
                 let step = answer_step(from, to, step_seconds);
                 let series = self.series(&vm, metric, from, to, step, &own);
                 (reply, series.map(|series| Answer::History { series }))
+            }
+            Question::Record {
+                metric,
+                vms,
+                one,
+                own,
+                reply,
+            } => {
+                let record = self.fleet_record(&vms, metric, one.as_ref(), &own);
+                let record = Arc::new(record);
+                (reply, Ok(Answer::ForecastRecord { record }))
             }
         }
     }
@@ -355,9 +389,11 @@ impl Desk {
             Ok(_) => forecast::second_opinion(&training, steps).ok().map(made),
             Err(_) => None,
         };
+        let record = self.record(&vm, metric, limit, events, own);
         Ok(VmDetail {
             vm,
             metric,
+            record,
             version,
             measured,
             forecast,
@@ -368,11 +404,13 @@ impl Desk {
     }
 
     fn forecast_all(mut self, wanted: &mpsc::Receiver<Round>, inputs: &Sender<Input>) {
-        while let Ok(round) = wanted.recv() {
+        self.load_records();
+        let mut judging = Judging::default();
+        while let Some(round) = self.next_round(wanted, &mut judging) {
             let total = round.jobs.len();
             let mut batch = Vec::with_capacity(BATCH);
-            for (index, (job, own)) in round.jobs.into_iter().enumerate() {
-                batch.push(self.outlook(&job, &own));
+            for (index, (job, own)) in round.jobs.iter().enumerate() {
+                batch.push(self.outlook(job, own));
                 let last = index + 1 == total;
                 if batch.len() == BATCH || last {
                     let pending = (total - index - 1) as u32;
@@ -385,6 +423,7 @@ impl Desk {
                     }
                 }
             }
+            judging.fleet(round.jobs);
         }
     }
 
@@ -433,7 +472,15 @@ impl Desk {
                 found.coverage = last_day_coverage(&training);
                 found.spark = forecast::spark(&training, made.as_ref(), 1.0);
             }
-            found.outlooks.extend(made.as_ref().map(forecast::outlook));
+            self.records.known_from(&job.vm, metric, training.start);
+            found.outlooks.extend(made.as_ref().map(|made| {
+                let mut outlook = forecast::outlook(made);
+                // What two weeks of past forecasts were worth says more than the last day alone.
+                if let Some(weak) = self.records.no_better_than_naive(&job.vm, metric) {
+                    outlook.no_better_than_naive = weak;
+                }
+                outlook
+            }));
         }
         found
     }

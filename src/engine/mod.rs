@@ -15,6 +15,7 @@ pub mod core;
 pub mod handle;
 pub mod librarian;
 pub mod perform;
+pub mod preview;
 pub mod remote;
 pub mod send;
 pub mod shell;

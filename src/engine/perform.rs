@@ -13,6 +13,7 @@ use crate::{
     },
     replication::{IncrementSpec, Manifest, Progress, cycle::Shipped, digest::Digested},
     shadow::{ShadowSpec, ShareSpec, Step},
+    store::settings::SettingsFile,
     telemetry::prometheus::client::{self, Prometheus},
     traffic::{ServerSpec, TrafficDirector, haproxy::HaproxyDirector, split},
     units::SourceName,
@@ -44,6 +45,8 @@ pub struct Performer {
     pub armed: BTreeSet<SourceName>,
     pub prober: Arc<dyn Prober>,
     pub clock: Arc<dyn Clock>,
+    /// `None`: there is no file, and settings last as long as the engine.
+    pub settings: Option<SettingsFile>,
 }
 
 impl Performer {
@@ -117,6 +120,16 @@ impl Performer {
                     fresh.push((name.clone(), self.observe(name)?.inventory()?));
                 }
                 Ok(Outcome::Refreshed(fresh))
+            }
+            Action::KeepSettings { was, text } => {
+                if let Some(file) = &self.settings {
+                    file.keep(was, text).map_err(|error| Failure {
+                        kind: ErrorKind::Refused,
+                        why: error.to_string(),
+                        checkpoint_lost: false,
+                    })?;
+                }
+                Ok(done())
             }
         }
     }

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{mpsc::Sender, oneshot};
@@ -15,7 +18,7 @@ use super::{
     core::{
         Action, Core, Document, Effect, EffectId, Fetch, Input, ReplyTo, SourceConfig, SourceRole,
     },
-    librarian::{Keeper, Librarian, OwnHistory, Question, Round},
+    librarian::{Keeper, Librarian, OwnHistory, Question, Round, Survey},
     perform::{Performer, Platform, coarse},
     send::Sending,
 };
@@ -31,14 +34,16 @@ use crate::{
         StoreError,
         journal::{Journal, Kind},
         metrics::{Keeping, Metrics},
+        settings::SettingsFile,
     },
-    units::SourceName,
+    units::{ShadowId, SourceName},
     validation::Prober,
 };
 
 /// All that the core's effects act on.
 pub struct Shell {
     pub claim: Claim,
+    settings_file: SettingsFile,
     pub journal: Journal,
     pub metrics: Metrics,
     pub sampling: Sampling,
@@ -58,8 +63,17 @@ pub struct Shell {
     armed: BTreeSet<SourceName>,
     collectors: HashMap<SourceName, Collector>,
     running: HashMap<EffectId, Control>,
+    /// For each replica, whose turn it is to write the manifest's copy.
+    copies: HashMap<ShadowId, Arc<Turn>>,
     replies: HashMap<ReplyTo, oneshot::Sender<Reply>>,
     next_reply: u64,
+}
+
+/// Copies of one manifest, one at a time.
+#[derive(Default)]
+struct Turn {
+    newest: AtomicU64,
+    lock: Mutex<()>,
 }
 
 impl Shell {
@@ -71,6 +85,7 @@ impl Shell {
         journal: Journal,
         folder: PathBuf,
         settings: &Settings,
+        settings_file: SettingsFile,
         clock: Arc<dyn Clock>,
         prober: Arc<dyn Prober>,
         fleet: Option<Fleet>,
@@ -91,12 +106,14 @@ impl Shell {
             keeping.clone(),
             clock.clone(),
             inputs.clone(),
+            fleet.is_none(),
         )
         .map_err(no_thread)?;
         let errands = bring::start(folder.clone(), keeping, clock.clone(), inputs.clone())
             .map_err(no_thread)?;
         Ok(Self {
             claim,
+            settings_file,
             journal,
             metrics,
             sampling,
@@ -114,6 +131,7 @@ impl Shell {
             armed: BTreeSet::new(),
             collectors: HashMap::new(),
             running: HashMap::new(),
+            copies: HashMap::new(),
             replies: HashMap::new(),
             next_reply: 0,
         })
@@ -236,12 +254,23 @@ impl Shell {
     }
 
     /// The copy on the target follows each commit; it is for those who come without our database.
-    fn copy_manifest(&self, manifest: Manifest) {
+    fn copy_manifest(&mut self, manifest: Manifest) {
         if manifest.in_flight.is_some() || manifest.points.is_empty() || !manifest.active {
             return;
         }
         let performer = self.performer();
+        let turn = self
+            .copies
+            .entry(manifest.shadow.clone())
+            .or_default()
+            .clone();
+        let mine = turn.newest.fetch_add(1, Ordering::SeqCst) + 1;
         tokio::task::spawn_blocking(move || {
+            // One after another, and only the newest: an older one must not come last.
+            let _turn = turn.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            if turn.newest.load(Ordering::SeqCst) != mine {
+                return;
+            }
             if let Err(failure) = performer.copy_manifest(&manifest) {
                 tracing::warn!(
                     why = failure.why,
@@ -258,6 +287,7 @@ impl Shell {
             armed: self.armed.clone(),
             prober: self.prober.clone(),
             clock: self.clock.clone(),
+            settings: Some(self.settings_file.clone()),
         }
     }
 
@@ -441,6 +471,44 @@ impl Shell {
                     own,
                     reply,
                 }
+            }
+            Fetch::Record { metric, vms, one } => {
+                // Only one that is asked for by itself is read.
+                let own = vms.first().and_then(|vm| self.own_history(&vm.source()));
+                Question::Record {
+                    metric,
+                    vms,
+                    one,
+                    own,
+                    reply,
+                }
+            }
+            Fetch::Runway {
+                of,
+                metric,
+                horizon_days,
+                limit,
+                members,
+            } => {
+                let members = members
+                    .into_iter()
+                    .map(|(vm, scale)| {
+                        let own = self.own_history(&vm.source());
+                        (vm, scale, own)
+                    })
+                    .collect();
+                let survey = Survey {
+                    of,
+                    metric,
+                    horizon_days,
+                    limit,
+                    members,
+                    reply,
+                };
+                if self.librarian.surveys.send(survey).is_err() {
+                    tracing::error!("the capacity thread has ended");
+                }
+                return;
             }
             Fetch::Import { known, unknown } => {
                 return self.send_out(What::Import { known, unknown }, reply);

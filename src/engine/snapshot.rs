@@ -9,7 +9,7 @@ use crate::{
         Event, Window,
         uplift::{Learned, Outcome},
     },
-    forecast::{Forecast, NotReady, Outlook},
+    forecast::{Forecast, NotReady, Outlook, record::Worth, runway::Runway},
     health::HealthScore,
     inventory::{Pool, Role, Service, Vm},
     metrics::{Metric, Series},
@@ -148,6 +148,72 @@ pub struct VmDetail {
     /// The events that act on it.
     #[serde(default)]
     pub events: Vec<EventMark>,
+    /// What past forecasts of it were worth; `None` for metrics that no record is kept of.
+    #[serde(default)]
+    pub record: Option<VmRecord>,
+}
+
+impl VmDetail {
+    /// "As it was yesterday" does as well: by the record where there is one, else by the forecast's own last day.
+    pub fn no_better_than_naive(&self) -> bool {
+        let by_record = self
+            .record
+            .as_ref()
+            .and_then(|record| record.worth.no_better_than_naive());
+        by_record.unwrap_or_else(|| {
+            self.forecast
+                .as_ref()
+                .is_ok_and(Forecast::no_better_than_naive)
+        })
+    }
+}
+
+/// What the past forecasts of one VM's metric were worth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VmRecord {
+    pub vm: VmId,
+    pub worth: Worth,
+    /// Between which moments forecasts were judged.
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+/// The same of many VMs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForecastRecord {
+    pub metric: Metric,
+    pub at: Timestamp,
+    /// Of all of them together.
+    pub total: Worth,
+    /// Those that were looked at, in the order of their ids.
+    pub vms: Vec<VmRecord>,
+    /// Those that nobody has looked at yet.
+    pub waiting: u32,
+}
+
+/// What a runway is asked of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunwayOf {
+    Vm(VmId),
+    Pool(PoolId),
+    /// All VMs of an instance type.
+    Type(String),
+}
+
+/// How long a capacity lasts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunwayReport {
+    pub of: RunwayOf,
+    pub metric: Metric,
+    pub at: Timestamp,
+    /// How many VMs were added up.
+    pub vms: u32,
+    /// In the metric's unit for a VM; in vCPUs or bytes for many, where the metric is a ratio.
+    pub limit: Option<f64>,
+    /// The highest hour of each day so far.
+    pub peaks: Series,
+    pub runway: Result<Runway, NotReady>,
 }
 
 /// An event on one VM's chart.
@@ -356,4 +422,25 @@ pub struct Alarm {
     /// What it affects.
     pub effect: String,
     pub since: Timestamp,
+}
+
+impl RunwayReport {
+    /// Ratios of many VMs cannot be added up: they become what they are a ratio of.
+    pub const fn unit(&self) -> &'static str {
+        match (&self.of, self.metric) {
+            (RunwayOf::Pool(_) | RunwayOf::Type(_), Metric::Cpu) => "vcpus",
+            (RunwayOf::Pool(_) | RunwayOf::Type(_), Metric::Memory) => "bytes",
+            (_, metric) => metric.unit(),
+        }
+    }
+
+    pub fn newest_peak(&self) -> Option<f32> {
+        let known = self.peaks.values.iter().rev();
+        known.copied().find(|peak| peak.is_finite())
+    }
+
+    /// The first day whose mean reaches the limit.
+    pub fn likely_full(&self) -> Option<Timestamp> {
+        self.runway.as_ref().ok()?.full?.likely
+    }
 }

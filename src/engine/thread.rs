@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File, OpenOptions as FileOptions, Permissions, TryLockError},
-    io::Write,
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::Arc,
@@ -14,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     OpenOptions,
-    core::{Core, Input, Kept, SourceConfig, SourceRole},
+    core::{Core, Input, Kept, SettingsText, SourceConfig, SourceRole},
     handle::{Handle, Request},
     remote,
     shell::Shell,
@@ -25,9 +24,12 @@ use crate::{
         Claim,
         simulated::{Clock, Fleet, FleetSpec, RealClock},
     },
-    policy::{DEFAULT_TOML, Settings},
+    policy::Settings,
     problem::Problem,
-    store::journal::{Journal, Kind},
+    store::{
+        journal::{Journal, Kind},
+        settings::SettingsFile,
+    },
     units::EngineId,
     validation::{Prober, prober::NetworkProber},
 };
@@ -117,7 +119,8 @@ pub fn serve(options: &OpenOptions) -> Result<(), Problem> {
 }
 
 fn start(options: &OpenOptions, lock: File) -> Result<Session, Problem> {
-    let settings = read_settings(&options.settings_file)?;
+    let settings_file = SettingsFile::new(&options.settings_file);
+    let (settings, text) = read_settings(&settings_file)?;
     let folder = options.data_dir.clone();
     let clock: Arc<dyn Clock> = Arc::new(RealClock);
     let fleet = options
@@ -126,7 +129,10 @@ fn start(options: &OpenOptions, lock: File) -> Result<Session, Problem> {
         .map(|demo| Fleet::new(FleetSpec::demo(demo.vms, demo.seed), clock.clone()));
     let journal = Journal::open(&folder).map_err(|error| unusable(&folder, &error))?;
     let engine = engine_id(&journal).map_err(|error| unusable(&folder, &error))?;
-    let kept = load(&journal, fleet.as_ref()).map_err(|error| unusable(&folder, &error))?;
+    let kept = Kept {
+        settings_file: text,
+        ..load(&journal, fleet.as_ref()).map_err(|error| unusable(&folder, &error))?
+    };
     let seed = u64::from_le_bytes(
         uuid::Uuid::new_v4().as_bytes()[..8]
             .try_into()
@@ -158,6 +164,7 @@ fn start(options: &OpenOptions, lock: File) -> Result<Session, Problem> {
         journal,
         folder.clone(),
         &settings,
+        settings_file,
         clock,
         prober,
         fleet,
@@ -276,26 +283,17 @@ fn lock(folder: &Path) -> Result<Option<File>, Problem> {
     }
 }
 
-fn read_settings(path: &Path) -> Result<Settings, Problem> {
-    match fs::read_to_string(path) {
-        Ok(text) => Settings::parse(&text, &path.display().to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            write_default_settings(path).map_err(|error| unusable(path, &error))?;
-            Ok(Settings::default())
-        }
-        Err(error) => Err(unusable(path, &error)),
-    }
-}
-
-fn write_default_settings(path: &Path) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    FileOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)?
-        .write_all(DEFAULT_TOML.as_bytes())
+fn read_settings(file: &SettingsFile) -> Result<(Settings, SettingsText), Problem> {
+    let name = file.path().display().to_string();
+    let text = file.open().map_err(|error| {
+        Problem::failed(
+            "The engine was not started.",
+            format!("{name}: {error}"),
+            "Make it a text file that can be read, or name another with --config.",
+        )
+    })?;
+    let settings = Settings::parse(&text, &name)?;
+    Ok((settings, SettingsText { name, text }))
 }
 
 /// This machine and data folder, for those who find our lease.
@@ -335,6 +333,7 @@ fn load(journal: &Journal, fleet: Option<&Fleet>) -> Result<Kept, crate::store::
         calendar: journal.all(Kind::Calendar)?,
         rows: journal.rows()?,
         events: journal.events(EVENTS_KEPT)?,
+        ..Kept::default()
     })
 }
 

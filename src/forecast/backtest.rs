@@ -9,7 +9,7 @@ use crate::metrics::Series;
 const ALARM: f64 = 0.5;
 
 /// Equal steps of probability in which it is compared with what happened.
-const BINS: usize = 10;
+pub(super) const BINS: usize = 10;
 
 /// One moment to be judged at.
 #[derive(Clone, Copy, Debug)]
@@ -35,18 +35,18 @@ pub struct Tally {
     pub cases: usize,
     /// Where the model gave a reason instead of a forecast.
     pub refused: usize,
-    points: usize,
-    inside: usize,
-    scaled_error: f64,
+    pub(super) points: usize,
+    pub(super) inside: usize,
+    pub(super) scaled_error: f64,
     /// Whether the next hour crossed from under the limit, and how likely that was said to be.
     onsets: Vec<(bool, f64)>,
-    bins: [Bin; BINS],
-    hours: usize,
-    false_alarms: usize,
-    alarms: usize,
+    pub(super) bins: [Bin; BINS],
+    pub(super) hours: usize,
+    pub(super) false_alarms: usize,
+    pub(super) alarms: usize,
     /// Crossings from under the limit within the horizon, and for those told of, how long before in seconds.
-    crossings: usize,
-    leads_seconds: Vec<u64>,
+    pub(super) crossings: usize,
+    pub(super) leads_seconds: Vec<u64>,
 }
 
 impl Tally {

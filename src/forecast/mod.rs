@@ -26,7 +26,10 @@ mod mix;
 mod model;
 mod mstl;
 mod naive;
+#[cfg(test)]
+mod outlier_tests;
 mod outlook;
+pub mod record;
 mod residuals;
 pub mod runway;
 mod select;

@@ -59,10 +59,44 @@ pub struct Runway {
 }
 
 impl Runway {
+    /// When the capacity is reached, in words; `None` where no limit is known.
+    pub fn words(&self) -> Option<String> {
+        let full = self.full?;
+        let days = self.peaks.len();
+        Some(match (full.earliest, full.likely, full.latest) {
+            (_, Some(likely), _) if self.peaks.first().is_some_and(|day| day.at >= likely) => {
+                "full already".to_owned()
+            }
+            (Some(earliest), Some(likely), Some(latest)) => format!(
+                "full {}, between {} and {}",
+                date(likely),
+                date(earliest),
+                date(latest)
+            ),
+            (Some(earliest), Some(likely), None) => {
+                format!("full {}, {} at the earliest", date(likely), date(earliest))
+            }
+            (Some(earliest), None, _) => {
+                format!(
+                    "not expected to be full within {days} days, {} at the earliest",
+                    date(earliest)
+                )
+            }
+            (None, ..) => format!("not full within {days} days"),
+        })
+    }
+
     pub fn no_better_than_naive(&self) -> bool {
         self.accuracy
             .is_some_and(|accuracy| !accuracy.beats_naive())
     }
+}
+
+fn date(at: Timestamp) -> String {
+    jiff::Timestamp::from_second(at.as_secs()).map_or_else(
+        |_| at.to_string(),
+        |at| at.strftime("%-d %b %Y").to_string(),
+    )
 }
 
 /// The highest value of each day of `series`, whose first day begins at its start; a day hardly measured is a gap, and
@@ -312,6 +346,25 @@ mod tests {
         assert!(run.peaks[0].mean < 0.35 && run.peaks[2].mean > 0.35);
         let unlimited = runway(&rising(40, 0.0, 0.03), None, 10).unwrap();
         assert_eq!(unlimited.full, None);
+    }
+
+    #[test]
+    fn when_it_is_full_is_said_in_words() {
+        let words = |days, slope, limit| {
+            let run = runway(&rising(days, slope, 0.02), limit, 366).unwrap();
+            run.words()
+        };
+        let rising = words(60, 0.004, Some(0.9)).unwrap();
+        assert!(
+            rising.starts_with("full ") && rising.contains(" May 1970, between "),
+            "{rising}"
+        );
+        assert_eq!(words(60, 0.004, Some(0.1)).unwrap(), "full already");
+        assert_eq!(
+            words(60, 0.0, Some(9.0)).unwrap(),
+            "not full within 366 days"
+        );
+        assert_eq!(words(60, 0.004, None), None);
     }
 
     #[test]

@@ -1,20 +1,31 @@
 //! Which values the settings may have, and where in the file one stands that they may not.
 
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::{HistoryStore, Settings, position};
 use crate::{health::Weights, metrics::Metric, problem::Problem, units::printable};
 
 const RATIO: &str = "a ratio from 0 to 1";
 
+/// A part of a key: the name in a table, or the place in a list.
+pub(super) type Key<'a> = &'a str;
+
 /// A settings file, as errors speak of it.
-struct File<'a> {
+pub(super) struct File<'a> {
     text: &'a str,
     name: &'a str,
 }
 
 impl File<'_> {
-    fn out_of_range(&self, key: &[&str], value: &dyn std::fmt::Display, range: &str) -> Problem {
+    pub(super) fn out_of_range(
+        &self,
+        key: &[Key],
+        value: &dyn std::fmt::Display,
+        range: &str,
+    ) -> Problem {
         // A default that no longer fits what else was set has no place of its own.
         let place = place(self.text, key).map_or_else(String::new, |(line, column)| {
             format!("line {line}, column {column}: ")
@@ -29,7 +40,13 @@ impl File<'_> {
         )
     }
 
-    fn within(&self, key: &[&str], value: f64, least: f64, most: f64) -> Result<(), Problem> {
+    pub(super) fn within(
+        &self,
+        key: &[Key],
+        value: f64,
+        least: f64,
+        most: f64,
+    ) -> Result<(), Problem> {
         if (least..=most).contains(&value) {
             return Ok(());
         }
@@ -58,19 +75,23 @@ fn shown(key: &[&str]) -> String {
 }
 
 /// Line and column of the value at `key`.
-fn place(text: &str, key: &[&str]) -> Option<(usize, usize)> {
+fn place(text: &str, key: &[Key]) -> Option<(usize, usize)> {
     let document = DeTable::parse(text).ok()?;
-    let (last, tables) = key.split_last()?;
-    let mut table = document.get_ref();
-    for part in tables {
-        let (_, value) = table.iter().find(|(name, _)| name.get_ref() == part)?;
-        let DeValue::Table(inner) = value.get_ref() else {
-            return None;
+    let (first, parts) = key.split_first()?;
+    let mut value = in_table(document.get_ref(), first)?;
+    for part in parts {
+        value = match value.get_ref() {
+            DeValue::Table(table) => in_table(table, part)?,
+            DeValue::Array(list) => list.get(part.parse::<usize>().ok()?)?,
+            _ => return None,
         };
-        table = inner;
     }
-    let (_, value) = table.iter().find(|(name, _)| name.get_ref() == last)?;
     Some(position(text, value.span().start))
+}
+
+fn in_table<'a, 'i>(table: &'a DeTable<'i>, part: Key) -> Option<&'a Spanned<DeValue<'i>>> {
+    let (_, value) = table.iter().find(|(name, _)| name.get_ref() == part)?;
+    Some(value)
 }
 
 impl Settings {
@@ -80,6 +101,7 @@ impl Settings {
         self.check_counts(&file)?;
         self.check_health(&file)?;
         self.check_validation(&file)?;
+        self.check_types(&file)?;
         for metric in self.prometheus.queries.keys() {
             if Metric::from_name(metric).is_none() {
                 let names = Metric::ALL.map(Metric::name).join(", ");

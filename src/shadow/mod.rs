@@ -39,6 +39,23 @@ pub struct Need {
     pub reasons: Vec<Reason>,
 }
 
+impl Need {
+    /// All that speaks for it are forecasts that "as it was yesterday" does as well as: a person decides, and nothing
+    /// acts on it by itself.
+    pub fn is_no_better_than_naive(&self) -> bool {
+        let weak = |reason: &Reason| {
+            matches!(
+                reason,
+                Reason::ForecastCrosses {
+                    no_better_than_naive: true,
+                    ..
+                }
+            )
+        };
+        !self.reasons.is_empty() && self.reasons.iter().all(weak)
+    }
+}
+
 /// One piece of evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 pub mod journal;
 pub mod metrics;
+pub mod settings;
 
 /// Why something was not kept or not read.
 #[derive(Debug, thiserror::Error)]

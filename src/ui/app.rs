@@ -15,12 +15,14 @@ use super::{
     keys,
     notices::{Asked, Notices},
     pass::{Go, Pass, Range, Screen},
+    reports::Reports,
     shell, theme,
     top::Top,
     undo,
     views::{
-        calendar::CalendarView, fleet::FleetView, now::NowView, shadows::ShadowsView,
-        sources::SourcesView, timeline::TimelineView, vm::VmPage,
+        calendar::CalendarView, capacity::CapacityView, fleet::FleetView, now::NowView,
+        settings::SettingsView, shadows::ShadowsView, sources::SourcesView, timeline::TimelineView,
+        vm::VmPage,
     },
     widgets::{chart::Lines, status::Tone},
     window::{ThemeChoice, UiOptions},
@@ -50,6 +52,7 @@ pub struct App {
     range: Range,
     facts: Facts,
     details: Details,
+    reports: Reports,
     lines: Lines,
     asked: Asked,
     notices: Notices,
@@ -60,10 +63,12 @@ pub struct App {
     attached: bool,
     now_view: NowView,
     fleet: FleetView,
+    capacity: CapacityView,
     shadows: ShadowsView,
     timeline: TimelineView,
     calendar: CalendarView,
     sources: SourcesView,
+    settings: SettingsView,
     /// The newest snapshot's version and when it came, by the window's own clock.
     heard: (u64, f64),
     newest_sample: Option<i64>,
@@ -87,6 +92,7 @@ impl App {
             range: Range::default(),
             facts: Facts::default(),
             details: Details::default(),
+            reports: Reports::default(),
             lines: Lines::default(),
             asked: Asked::default(),
             notices: Notices::default(),
@@ -96,10 +102,12 @@ impl App {
             attached: options.attached,
             now_view: NowView::default(),
             fleet: FleetView::default(),
+            capacity: CapacityView::default(),
             shadows: ShadowsView::default(),
             timeline: TimelineView::default(),
             calendar: CalendarView::new(options.files),
             sources: SourcesView::default(),
+            settings: SettingsView::default(),
             heard: (0, 0.0),
             newest_sample: None,
             sampled_of: None,
@@ -134,15 +142,13 @@ impl App {
         for wish in go {
             self.go(wish);
         }
-        for command in self.details.take_wanted().into_iter().chain(out) {
+        let facts = [self.details.take_wanted(), self.reports.take_wanted()];
+        for command in facts.into_iter().flatten().chain(out) {
             self.asked.send(&self.handle, command);
         }
-        if self.asked.waits() {
-            ctx.request_repaint_after_secs(0.03);
-        } else {
-            // The clock and the watch over a silent engine need no more than this.
-            ctx.request_repaint_after_secs(30.0);
-        }
+        self.asked.repaint_when_answered(&ctx);
+        // The clock and the watch over a silent engine need no more than this.
+        ctx.request_repaint_after_secs(30.0);
     }
 
     /// The age of the newest sample, looked for only in a new set of VMs.
@@ -295,6 +301,7 @@ impl App {
             keys,
             blocked: blocked.as_deref(),
             details: &mut self.details,
+            reports: &mut self.reports,
             lines: &mut self.lines,
             out,
             go,
@@ -308,10 +315,12 @@ impl App {
             match screen {
                 Screen::Now => self.now_view.ui(ui, body, &mut pass),
                 Screen::Fleet => self.fleet.ui(ui, body, &mut pass),
+                Screen::Capacity => self.capacity.ui(ui, body, &mut pass),
                 Screen::Shadows => self.shadows.ui(ui, body, &mut pass),
                 Screen::Timeline => self.timeline.ui(ui, body, &mut pass),
                 Screen::Events => self.calendar.ui(ui, body, &mut pass),
                 Screen::Sources => self.sources.ui(ui, body, &mut pass),
+                Screen::Settings => self.settings.ui(ui, body, &mut pass),
             }
         });
     }
@@ -417,13 +426,14 @@ impl App {
     }
 
     fn answered(&mut self, command: &Command, reply: &Reply, now: &Arc<Snapshot>, time: f64) {
-        if self.details.answered(command, reply) {
+        if self.details.answered(command, reply) || self.reports.answered(command, reply) {
             return;
         }
         self.now_view.answered(command, reply);
         self.shadows.answered(command, reply);
         self.sources.answered(command, reply);
         self.calendar.answered(command, reply);
+        self.settings.answered(command, reply);
         self.notices.answered(command, reply, now.at, time);
         match (command, reply) {
             (Command::ShadowPropose { .. }, Ok(Answer::Proposal { proposal })) => {

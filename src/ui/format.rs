@@ -161,6 +161,13 @@ impl Clock {
         self.with(at, "%a %-d %b")
     }
 
+    /// `22 Nov`, with the year where it is another one.
+    pub fn day_of_year(&self, at: Timestamp) -> String {
+        let year = |at| self.with(at, "%Y");
+        let same_year = year(at) == year(self.now);
+        self.with(at, if same_year { "%-d %b" } else { "%-d %b %Y" })
+    }
+
     /// `4 s`: how long ago.
     pub fn ago(&self, at: Timestamp) -> String {
         span(self.now.secs_since(at).max(0))

@@ -20,6 +20,7 @@ pub mod format;
 pub mod keys;
 pub mod notices;
 pub mod pass;
+pub mod reports;
 pub mod shell;
 pub mod theme;
 pub mod top;

@@ -1,5 +1,10 @@
 //! Answers that are on their way, and what came of them: a toast for a while, an entry in a list for good.
 
+use std::{
+    sync::Arc,
+    task::{Wake, Waker},
+};
+
 use eframe::egui::{
     Align2, Area, Context, CornerRadius, Frame, Id, Margin, Order, Popup, PopupCloseBehavior, Rect,
     Response, Role, ScrollArea, Sense, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2,
@@ -36,6 +41,14 @@ pub struct Notice {
     number: u64,
 }
 
+struct Repaint(Context);
+
+impl Wake for Repaint {
+    fn wake(self: Arc<Self>) {
+        self.0.request_repaint();
+    }
+}
+
 /// Commands that were sent and are not answered yet.
 #[derive(Default)]
 pub struct Asked(Vec<(Command, Pending)>);
@@ -58,8 +71,15 @@ impl Asked {
         answers
     }
 
-    pub fn waits(&self) -> bool {
-        !self.0.is_empty()
+    /// Draws a frame when an answer comes; until then none is needed for its sake.
+    pub fn repaint_when_answered(&mut self, ctx: &Context) {
+        if self.0.is_empty() {
+            return;
+        }
+        let waker = Waker::from(Arc::new(Repaint(ctx.clone())));
+        for (_, pending) in &mut self.0 {
+            pending.wake_when_there(&waker);
+        }
     }
 
     /// Whether an answer to such a command is still on its way.
@@ -99,7 +119,9 @@ impl Notices {
             Err(_)
                 if matches!(
                     command,
-                    Command::VmDetail { .. } | Command::EventReport { .. }
+                    Command::VmDetail { .. }
+                        | Command::EventReport { .. }
+                        | Command::SettingsPreview { .. }
                 ) => {}
             Err(problem) => self.bad(problem, at, time),
         }

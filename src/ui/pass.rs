@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{action::Action, details::Details, facts::Facts, format::Clock, widgets::chart::Lines};
+use super::{
+    action::Action, details::Details, facts::Facts, format::Clock, reports::Reports,
+    widgets::chart::Lines,
+};
 use crate::{
     engine::{
         command::Command,
@@ -18,30 +21,36 @@ pub enum Screen {
     #[default]
     Now,
     Fleet,
+    Capacity,
     Shadows,
     Timeline,
     Events,
     Sources,
+    Settings,
 }
 
 impl Screen {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Now,
         Self::Fleet,
+        Self::Capacity,
         Self::Shadows,
         Self::Timeline,
         Self::Events,
         Self::Sources,
+        Self::Settings,
     ];
 
     pub const fn action(self) -> Action {
         match self {
             Self::Now => Action::Now,
             Self::Fleet => Action::Fleet,
+            Self::Capacity => Action::Capacity,
             Self::Shadows => Action::Shadows,
             Self::Timeline => Action::Timeline,
             Self::Events => Action::Events,
             Self::Sources => Action::Sources,
+            Self::Settings => Action::Settings,
         }
     }
 }
@@ -118,6 +127,7 @@ pub struct Pass<'a> {
     /// Why nothing can be decided now; `None` while the engine is well.
     pub blocked: Option<&'a str>,
     pub details: &'a mut Details,
+    pub reports: &'a mut Reports,
     pub lines: &'a mut Lines,
     pub out: &'a mut Vec<Command>,
     pub go: &'a mut Vec<Go>,

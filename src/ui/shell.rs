@@ -31,10 +31,10 @@ pub fn nav(ui: &mut Ui, rect: Rect, chosen: Screen, decisions: usize) -> Option<
     );
     let mut pressed = None;
     for (index, screen) in Screen::ALL.into_iter().enumerate() {
-        let top = if screen == Screen::Sources {
-            rect.bottom() - 64.0
-        } else {
-            rect.top() + 17.0 + 60.0 * index as f32
+        let top = match screen {
+            Screen::Sources => rect.bottom() - 124.0,
+            Screen::Settings => rect.bottom() - 64.0,
+            _ => rect.top() + 17.0 + 60.0 * index as f32,
         };
         let tile = Rect::from_min_size(pos2(rect.left() + 6.0, top), vec2(52.0, 50.0));
         let on = screen == chosen;
@@ -62,10 +62,12 @@ pub fn nav(ui: &mut Ui, rect: Rect, chosen: Screen, decisions: usize) -> Option<
         let icon = match screen {
             Screen::Now => icons::ICON_BOLT,
             Screen::Fleet => icons::ICON_GRID_VIEW,
+            Screen::Capacity => icons::ICON_SHOW_CHART,
             Screen::Shadows => icons::ICON_CONTENT_COPY,
             Screen::Timeline => icons::ICON_HISTORY,
             Screen::Events => icons::ICON_EVENT,
             Screen::Sources => icons::ICON_LAN,
+            Screen::Settings => icons::ICON_TUNE,
         };
         let ink = if on { tokens.accent } else { tokens.dim };
         text::icon(

@@ -37,6 +37,8 @@ pub struct ProposalJson<'a> {
     crosses_at: Option<Timestamp>,
     probability: Option<f64>,
     why: &'a str,
+    /// Nothing but forecasts that "as it was yesterday" does as well as speaks for it.
+    no_better_than_naive: bool,
     pool: Option<&'a PoolId>,
     pool_why: Option<&'a str>,
     rejected_pools: &'a [Rejected],
@@ -93,6 +95,7 @@ impl<'a> From<&'a Proposal> for ProposalJson<'a> {
             urgency: proposal.need.urgency,
             crosses_at: proposal.need.crosses_at,
             probability: proposal.need.probability,
+            no_better_than_naive: proposal.need.is_no_better_than_naive(),
             why: &proposal.why,
             pool: placement.map(|placement| &placement.pool),
             pool_why: placement.map(|placement| &*placement.why),

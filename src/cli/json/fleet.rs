@@ -6,7 +6,7 @@ use crate::{
     engine::snapshot::{SourceKind, SourceView, VmDetail, VmView},
     forecast::{Accuracy, Forecast, ForecastPoint, NotReady, Outlook},
     health::{Contribution, HealthState},
-    inventory::{Disk, Pool, PowerState, Role, Storage},
+    inventory::{Disk, Label, Pool, PowerState, Role, Storage},
     metrics::{Metric, Series},
     units::{PoolId, ProposalId, ShadowId, SourceName, Timestamp, VmId},
 };
@@ -152,6 +152,7 @@ pub struct OneVmJson<'a> {
     disks: &'a [Disk],
     has_agent: bool,
     foreign_jobs: &'a [String],
+    labels: &'a [Label],
     contributions: &'a [Contribution],
     outlooks: &'a [Outlook],
     /// Why nothing is proposed though it would be, had enough been measured.
@@ -165,6 +166,7 @@ impl<'a> From<&'a VmView> for OneVmJson<'a> {
             disks: &view.vm.disks,
             has_agent: view.vm.has_agent,
             foreign_jobs: &view.vm.foreign_jobs,
+            labels: &view.vm.labels,
             contributions: &view.health.contributions,
             outlooks: &view.outlooks,
             withheld: view.withheld.as_deref(),
@@ -241,7 +243,7 @@ impl<'a> ForecastJson<'a> {
             crosses_at: forecast.crosses_at,
             probability: forecast.probability,
             hourly: &forecast.hourly,
-            no_better_than_naive: forecast.no_better_than_naive(),
+            no_better_than_naive: detail.no_better_than_naive(),
             second: detail.second.as_ref().map(|second| SecondJson {
                 model: &second.model,
                 accuracy: second.accuracy,

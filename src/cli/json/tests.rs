@@ -66,6 +66,7 @@ fn vm(id: &str, name: &str) -> VmView {
             net_limit_bytes_per_sec: None,
             has_agent: false,
             foreign_jobs: Vec::new(),
+            labels: Vec::new(),
             owner: None,
         }),
         values,
@@ -373,6 +374,7 @@ fn a_forecast_keeps_its_shape_or_says_why_there_is_none() {
             hourly: vec![0.125],
         }),
         second: None,
+        record: None,
         events: Vec::new(),
         limit: Some(0.85),
     };

@@ -121,6 +121,24 @@ impl Core {
                 .resume(at, &operation, by, out)
                 .map(|()| Answer::Started { operation }),
             Command::Freeze { frozen, by } => self.freeze(at, frozen, &by, out),
+            Command::Settings => Ok(Answer::Settings {
+                file: self.settings_file.name.clone(),
+                text: self.settings_file.text.clone(),
+            }),
+            Command::SettingsPreview { text } => self.preview_settings(at, &text),
+            Command::SettingsSet { was, text, by } => match self.check_settings(&was, &text) {
+                Ok(settings) => {
+                    let pending = Pending::Settings {
+                        to,
+                        text: text.clone(),
+                        settings: Box::new(settings),
+                        by,
+                    };
+                    self.perform(pending, Action::KeepSettings { was, text }, out);
+                    return;
+                }
+                Err(problem) => Err(problem),
+            },
             Command::VmDetail {
                 vm,
                 metric,
@@ -168,6 +186,24 @@ impl Core {
                 }
                 Err(no_vm("No history was read.", &vm))
             }
+            Command::ForecastRecord { vm, metric } => match self.record_of(at, vm, metric) {
+                Ok(fetch) => {
+                    out.push(Effect::Fetch { to, fetch });
+                    return;
+                }
+                Err(problem) => Err(problem),
+            },
+            Command::Runway {
+                of,
+                metric,
+                horizon_days,
+            } => match self.runway_of(of, metric, horizon_days) {
+                Ok(fetch) => {
+                    out.push(Effect::Fetch { to, fetch });
+                    return;
+                }
+                Err(problem) => Err(problem),
+            },
             Command::Proposal { proposal } => match self.proposals.get(&proposal) {
                 Some(found) => Ok(Answer::Proposal {
                     proposal: found.clone(),

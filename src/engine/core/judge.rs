@@ -2,6 +2,7 @@
 
 use super::{Core, VmRecord};
 use crate::{
+    health::HealthScore,
     inventory::{Pool, Service, Vm},
     metrics::Metric,
     operation::{Outcome, fold::Phase},
@@ -48,7 +49,7 @@ impl Core {
 
     /// What is needed now, and since when that has been so; the policy is the raising or the eased one.
     pub(super) fn judge(&self, at: Timestamp, record: &VmRecord, policy: &NeedPolicy) -> Judged {
-        let input = self.need_input(at, record);
+        let input = self.need_input(at, record, &record.health);
         let need = need::need(&input, policy);
         let held = if need::is_known(&input, policy) {
             record.held.after(need.is_some(), at)
@@ -71,7 +72,7 @@ impl Core {
         if !in_the_way || self.shadow_of(&record.vm.id).is_some() {
             return None;
         }
-        let need = need::withheld(&self.need_input(at, record), policy)?;
+        let need = need::withheld(&self.need_input(at, record, &record.health), policy)?;
         Some(format!(
             "no proposal: only {:.0} % of the last day was measured, {:.0} % are needed ({})",
             covered * 100.0,
@@ -87,10 +88,19 @@ impl Core {
         record: &VmRecord,
         policy: &NeedPolicy,
     ) -> Option<Timestamp> {
-        need::quiet_since(record.quiet_since, &self.need_input(at, record), policy)
+        need::quiet_since(
+            record.quiet_since,
+            &self.need_input(at, record, &record.health),
+            policy,
+        )
     }
 
-    fn need_input<'a>(&self, at: Timestamp, record: &'a VmRecord) -> NeedInput<'a> {
+    pub(super) fn need_input<'a>(
+        &self,
+        at: Timestamp,
+        record: &'a VmRecord,
+        health: &'a HealthScore,
+    ) -> NeedInput<'a> {
         let shadow = self
             .shadows
             .values()
@@ -99,7 +109,7 @@ impl Core {
             vm: &record.vm.id,
             now: at,
             outlooks: &record.outlooks,
-            health: &record.health,
+            health,
             coverage: record.coverage,
             sampled_at: record.sample.as_ref().map(|sample| sample.at),
             helped: shadow.map(|shadow| Helped {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::{Answer, Command, ImportedSeries, Reply},
-    snapshot::{TimelineEntry, TimelineKind},
+    snapshot::{RunwayOf, TimelineEntry, TimelineKind},
 };
 use crate::{
     calendar::{Affecting, Event},
@@ -40,6 +40,7 @@ use crate::{
 };
 
 mod calendar;
+mod capacity;
 mod commands;
 mod decisions;
 mod history;
@@ -47,6 +48,7 @@ mod judge;
 mod operations;
 mod proposals;
 mod replicas;
+mod settings;
 mod shadows;
 mod sources;
 #[cfg(test)]
@@ -275,6 +277,11 @@ pub enum Action {
     Refresh {
         sources: Vec<SourceName>,
     },
+    /// Write the settings file, if it still says `was`.
+    KeepSettings {
+        was: String,
+        text: String,
+    },
 }
 
 /// A layer that a point stands on.
@@ -317,6 +324,20 @@ pub enum Fetch {
         /// Empty: all.
         only: Vec<VmId>,
         vms: Vec<(VmId, String)>,
+    },
+    Record {
+        metric: Metric,
+        vms: Vec<VmId>,
+        /// One VM that is looked at there and then where nobody has yet.
+        one: Option<(Option<f64>, Vec<Affecting>)>,
+    },
+    Runway {
+        of: RunwayOf,
+        metric: Metric,
+        horizon_days: u32,
+        limit: Option<f64>,
+        /// And by how much the metric is multiplied before it is added up.
+        members: Vec<(VmId, f64)>,
     },
     Stats,
     Verify,
@@ -397,6 +418,12 @@ enum Pending {
         proposal: ProposalId,
         by: String,
     },
+    Settings {
+        to: ReplyTo,
+        text: String,
+        settings: Box<Settings>,
+        by: String,
+    },
 }
 
 /// One VM with everything known of it.
@@ -426,6 +453,7 @@ struct VmRecord {
 pub struct Core {
     engine: EngineId,
     settings: Settings,
+    settings_file: SettingsText,
     demo: bool,
     frozen: bool,
     /// Set once something could not be kept.
@@ -464,10 +492,19 @@ pub struct Core {
     tick_changed: bool,
 }
 
+/// The settings file as it was read.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsText {
+    /// For people.
+    pub name: String,
+    pub text: String,
+}
+
 /// What was kept from before.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     pub frozen: bool,
+    pub settings_file: SettingsText,
     pub sources: Vec<SourceConfig>,
     pub services: Vec<Service>,
     pub proposals: Vec<Proposal>,
@@ -485,6 +522,7 @@ impl Core {
         let mut core = Self {
             engine,
             settings,
+            settings_file: kept.settings_file,
             demo,
             frozen: kept.frozen,
             store_failed: None,
@@ -672,6 +710,12 @@ impl Core {
             Pending::Approve { to, proposal, by } => {
                 self.approve_on_fresh(at, to, &proposal, by, result, out);
             }
+            Pending::Settings {
+                to,
+                text,
+                settings,
+                by,
+            } => self.settings_kept(at, to, text, *settings, &by, result, out),
         }
     }
 

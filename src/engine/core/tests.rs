@@ -36,6 +36,7 @@ fn vm() -> Vm {
         net_limit_bytes_per_sec: None,
         has_agent: false,
         foreign_jobs: Vec::new(),
+        labels: Vec::new(),
         owner: None,
     }
 }
@@ -231,4 +232,101 @@ fn a_proposal_outlives_a_flicker_and_goes_when_the_need_has_passed() {
         fleet.step(false, 1.0);
     }
     assert_eq!(fleet.open(), 0);
+}
+
+impl Fleet {
+    /// The answer, and what is to be done for it.
+    fn ask(&mut self, command: Command) -> (Option<Reply>, Vec<(EffectId, Action)>) {
+        let to = ReplyTo(1);
+        let at = self.now();
+        answered(self.core.apply(at, Input::Command { to, command }))
+    }
+
+    fn outcome(&mut self, effect: EffectId, result: Result<Outcome, Failure>) -> Reply {
+        let at = self.now();
+        let (reply, _) = answered(self.core.apply(at, Input::Outcome { effect, result }));
+        reply.expect("an answer")
+    }
+
+    fn score(&mut self) -> Option<u8> {
+        let at = self.now();
+        self.core.snapshot(at).vms[0].health.score
+    }
+}
+
+fn answered(effects: Vec<Effect>) -> (Option<Reply>, Vec<(EffectId, Action)>) {
+    let mut reply = None;
+    let mut to_do = Vec::new();
+    for effect in effects {
+        match effect {
+            Effect::Reply { reply: given, .. } => reply = Some(given),
+            Effect::Do { effect, action } => to_do.push((effect, action)),
+            _ => {}
+        }
+    }
+    (reply, to_do)
+}
+
+#[test]
+fn settings_are_previewed_without_effect_and_hold_at_once_when_kept() {
+    let mut fleet = Fleet::new();
+    fleet.step(false, 1.0);
+    assert_eq!(fleet.score(), Some(100));
+
+    let text = "[limits]\ncpu = 0.2\n".to_owned();
+    let (reply, to_do) = fleet.ask(Command::SettingsPreview { text: text.clone() });
+    let Some(Ok(Answer::SettingsPreview { preview })) = reply else {
+        panic!("{reply:?}");
+    };
+    assert!(to_do.is_empty());
+    let keys: Vec<&str> = preview.changed.iter().map(|one| one.key.as_str()).collect();
+    assert_eq!(keys, ["limits.cpu"]);
+    assert!(preview.forecasts_follow);
+    let [vm] = preview.vms.as_slice() else {
+        panic!("{preview:?}");
+    };
+    assert_eq!(vm.before.score, Some(100));
+    assert!(vm.after.score < Some(100), "{vm:?}");
+    assert_eq!(fleet.score(), Some(100), "a preview changes nothing");
+
+    let set = |was: &str| Command::SettingsSet {
+        was: was.to_owned(),
+        text: text.clone(),
+        by: "ann".to_owned(),
+    };
+    let (reply, to_do) = fleet.ask(set("something older"));
+    assert!(matches!(reply, Some(Err(_))) && to_do.is_empty());
+
+    let (reply, to_do) = fleet.ask(set(""));
+    assert_eq!(reply, None);
+    let [(effect, Action::KeepSettings { .. })] = to_do.as_slice() else {
+        panic!("{to_do:?}");
+    };
+    assert_eq!(fleet.score(), Some(100), "not before they are on disk");
+    let note = String::new();
+    let reply = fleet.outcome(*effect, Ok(Outcome::Done { note }));
+    let Ok(Answer::Done { text: told }) = reply else {
+        panic!("{reply:?}");
+    };
+    assert_eq!(told, "ann changed the settings: limits.cpu 0.85 → 0.2");
+    assert_eq!(fleet.score(), vm.after.score);
+}
+
+#[test]
+fn settings_that_were_not_written_do_not_hold() {
+    let mut fleet = Fleet::new();
+    fleet.step(false, 1.0);
+    let (_, to_do) = fleet.ask(Command::SettingsSet {
+        was: String::new(),
+        text: "[limits]\ncpu = 0.2\n".to_owned(),
+        by: "ann".to_owned(),
+    });
+    let failure = Failure {
+        kind: ErrorKind::Refused,
+        why: "no space".to_owned(),
+        checkpoint_lost: false,
+    };
+    let reply = fleet.outcome(to_do[0].0, Err(failure));
+    assert_eq!(reply.unwrap_err().why, "no space");
+    assert_eq!(fleet.score(), Some(100));
 }

@@ -14,7 +14,7 @@ use crate::{
     hypervisor::PlatformError,
     inventory::{Inventory, PowerState, Role, Vm},
     metrics::{Metric, Sample},
-    policy::Limits,
+    policy::{Limits, Settings, types::type_of},
     shadow::hold::Held,
     units::{SourceName, Timestamp, VmId},
 };
@@ -74,7 +74,8 @@ impl Core {
             self.pools.insert(pool.id.clone(), pool);
         }
         let mut present: BTreeSet<VmId> = BTreeSet::new();
-        for vm in inventory.vms {
+        for mut vm in inventory.vms {
+            vm.instance_type = type_of(&self.settings.types, &vm).name;
             present.insert(vm.id.clone());
             match self.vms.get_mut(&vm.id) {
                 Some(record) if *record.vm == vm => {}
@@ -151,7 +152,7 @@ impl Core {
     }
 
     /// Health anew from what is known of a VM.
-    fn score(&mut self, at: Timestamp, id: &VmId) {
+    pub(super) fn score(&mut self, at: Timestamp, id: &VmId) {
         let Some(record) = self.vms.get(id) else {
             return;
         };
@@ -168,7 +169,7 @@ impl Core {
     }
 
     /// How far the VM's shadow is behind, once it stands.
-    fn shadow_lag(&self, at: Timestamp, id: &VmId) -> Option<ShadowLag> {
+    pub(super) fn shadow_lag(&self, at: Timestamp, id: &VmId) -> Option<ShadowLag> {
         let shadow = self.shadows.values().find(|shadow| shadow.vm == *id)?;
         let stands = self
             .operations
@@ -185,26 +186,9 @@ impl Core {
 
     /// The limits of a VM: the operator's, and where there are none for disk and network, the platform's own.
     pub(super) fn limits_of(&self, id: &VmId) -> Limits {
-        let Some(record) = self.vms.get(id) else {
-            return Limits::default();
-        };
-        let mut limits = self.settings.limits_of(&record.vm.name);
-        let disks: Option<u64> = record
-            .vm
-            .disks
-            .iter()
-            .map(|disk| disk.limit_bytes_per_sec)
-            .collect::<Option<Vec<_>>>()
-            .map(|limits| limits.into_iter().sum());
-        if !record.vm.disks.is_empty() {
-            limits.disk_bytes_per_sec = limits
-                .disk_bytes_per_sec
-                .or(disks.map(|limit| limit as f64));
-        }
-        limits.net_bytes_per_sec = limits
-            .net_bytes_per_sec
-            .or(record.vm.net_limit_bytes_per_sec.map(|limit| limit as f64));
-        limits
+        self.vms.get(id).map_or_else(Limits::default, |record| {
+            limits_by(&self.settings, &record.vm)
+        })
     }
 
     pub(super) fn limit(&self, id: &VmId, metric: Metric) -> Option<f64> {
@@ -410,7 +394,27 @@ impl VmRecord {
     }
 }
 
-fn health_of(
+/// The operator's limits, and where there are none for disk and network, the platform's own.
+pub(super) fn limits_by(settings: &Settings, vm: &Vm) -> Limits {
+    let mut limits = settings.limits_of(&vm.name);
+    let disks: Option<u64> = vm
+        .disks
+        .iter()
+        .map(|disk| disk.limit_bytes_per_sec)
+        .collect::<Option<Vec<_>>>()
+        .map(|limits| limits.into_iter().sum());
+    if !vm.disks.is_empty() {
+        limits.disk_bytes_per_sec = limits
+            .disk_bytes_per_sec
+            .or(disks.map(|limit| limit as f64));
+    }
+    limits.net_bytes_per_sec = limits
+        .net_bytes_per_sec
+        .or(vm.net_limit_bytes_per_sec.map(|limit| limit as f64));
+    limits
+}
+
+pub(super) fn health_of(
     record: &VmRecord,
     limits: &Limits,
     shadow: Option<ShadowLag>,

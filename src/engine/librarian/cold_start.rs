@@ -96,18 +96,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{hypervisor::simulated::VirtualClock, store::metrics::Keeping};
-
-    fn desk(folder: &std::path::Path, now: Timestamp) -> Desk {
-        Desk {
-            folder: folder.to_owned(),
-            keeping: Keeping::default(),
-            metrics: None,
-            server: None,
-            clock: Arc::new(VirtualClock::new(now)),
-            profiles: Profiles::default(),
-        }
-    }
+    use crate::engine::librarian::tests::{NOW, desk};
 
     /// `days` of a daily course at `level`, up to `now`.
     fn course(now: Timestamp, days: i64, level: f32, seed: u64) -> Series {
@@ -129,9 +118,8 @@ mod tests {
     #[test]
     fn a_new_vm_is_forecast_by_its_type_until_it_has_a_history_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
-        let now = Timestamp::from_secs(1_795_305_600);
-        let mut desk = desk(folder.path(), now);
-        assert_eq!(desk.clock.now(), now);
+        let now = NOW;
+        let mut desk = desk(folder.path());
         let vms: Vec<VmId> = ["dc/1", "dc/2", "dc/3", "dc/4"].map(VmId::from).to_vec();
         for (seed, vm) in vms[..3].iter().enumerate() {
             let series = course(now, 14, 0.3, seed as u64);

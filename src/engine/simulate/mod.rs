@@ -145,7 +145,7 @@ impl Simulation {
             proofs: self.journal.all(Kind::Proof)?,
             calendar: self.journal.all(Kind::Calendar)?,
             rows: self.journal.rows()?,
-            events: Vec::new(),
+            ..Kept::default()
         };
         // Each life draws other names, as another process would.
         let seed = self.seed ^ self.clock.now().0 as u64;
@@ -163,6 +163,7 @@ impl Simulation {
             armed: sources.iter().map(|config| config.name.clone()).collect(),
             prober: self.fleet.prober(),
             clock: self.clock.clone(),
+            settings: None,
         };
         let now = self.clock.now();
         Ok(Life {

@@ -2,9 +2,10 @@
 
 use roxmltree::{Document, Node, ParsingOptions};
 
+use super::labels;
 use crate::{
     hypervisor::PlatformError,
-    inventory::{DiskFormat, Owner},
+    inventory::{DiskFormat, Label, Owner},
     units::{EngineId, OperationId},
 };
 
@@ -28,6 +29,7 @@ pub struct DomainXml {
     pub disks: Vec<DiskXml>,
     pub net_limit_bytes_per_sec: Option<u64>,
     pub has_agent: bool,
+    pub labels: Vec<Label>,
     pub owner: Option<Owner>,
     /// Disks under a block job, with the job's kind.
     pub mirrors: Vec<String>,
@@ -104,6 +106,7 @@ pub fn read(xml: &str) -> Result<DomainXml, PlatformError> {
                 target.attribute("name") == Some("org.qemu.guest_agent.0")
                     && target.attribute("state") == Some("connected")
             }),
+        labels: labels::read(root),
         owner: owner(root),
     })
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     hypervisor::PlatformError,
-    inventory::{Disk, Inventory, Pool, PowerState, Role, Storage, Vm},
+    inventory::{Disk, Inventory, Pool, PowerState, Role, Storage, Vm, size_name},
     replication,
     units::{EngineId, PoolId, VmId},
 };
@@ -106,7 +106,7 @@ fn vm(
         vcpus_max: described.vcpus_max,
         memory_bytes: described.memory_bytes,
         memory_max_bytes: described.memory_max_bytes,
-        instance_type: instance_type(described.vcpus, described.memory_bytes),
+        instance_type: size_name(described.vcpus, described.memory_bytes),
         disks,
         net_limit_bytes_per_sec: described.net_limit_bytes_per_sec,
         has_agent: described.has_agent,
@@ -116,6 +116,7 @@ fn vm(
         } else {
             foreign_jobs(link, &before.engine, domain, &described)?
         },
+        labels: described.labels,
         owner: described.owner,
         name: described.name,
     })
@@ -130,16 +131,6 @@ fn power_state(state: Option<DomainState>) -> PowerState {
         Some(DomainState::Shutoff) => PowerState::Off,
         Some(DomainState::Crashed) => PowerState::Crashed,
         Some(DomainState::NoState) | None => PowerState::Unknown,
-    }
-}
-
-/// `2 vCPU, 4 GiB`; memory that is no whole number of GiB in MiB.
-pub fn instance_type(vcpus: u32, memory_bytes: u64) -> String {
-    let mib = memory_bytes >> 20;
-    if mib >= 1024 && mib.is_multiple_of(1024) {
-        format!("{vcpus} vCPU, {} GiB", mib / 1024)
-    } else {
-        format!("{vcpus} vCPU, {mib} MiB")
     }
 }
 

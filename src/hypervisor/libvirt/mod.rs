@@ -50,6 +50,7 @@ mod examine;
 mod host;
 mod increment;
 mod inventory;
+mod labels;
 mod layers;
 mod lease;
 mod merge;

@@ -7,7 +7,7 @@ use super::{
     scenario::{FleetSpec, SizeSpec, StorySpec},
 };
 use crate::{
-    inventory::{Disk, DiskFormat, PowerState, Vm},
+    inventory::{Disk, DiskFormat, Label, PowerState, Vm, size_name},
     metrics::Metric,
     units::{PoolId, SourceName, Timestamp, VmId},
 };
@@ -276,7 +276,7 @@ impl Record {
             vcpus_max: self.size.vcpus * 2,
             memory_bytes: self.memory_bytes(),
             memory_max_bytes: self.memory_bytes(),
-            instance_type: format!("{} vCPU, {} GiB", self.size.vcpus, self.size.memory_gib),
+            instance_type: size_name(self.size.vcpus, self.memory_bytes()),
             disks: self.disks(),
             net_limit_bytes_per_sec: None,
             has_agent: !mix(self.seed, 7).is_multiple_of(4),
@@ -284,6 +284,10 @@ impl Record {
                 Some(Oddity::ForeignBackup) => vec!["backup job of another program".to_owned()],
                 _ => Vec::new(),
             },
+            labels: vec![Label {
+                key: "class".to_owned(),
+                value: spec.classes[self.class as usize].name.clone(),
+            }],
             owner: None,
         }
     }

@@ -1,11 +1,11 @@
 //! Shadows as their platform holds them: defined, started, answering, loaded by their share of traffic.
 
 use super::{
-    roster::{GIB, Record},
+    roster::Record,
     world::{Counters, ShareLog, Shared, World, follows_traffic, idle},
 };
 use crate::{
-    inventory::{Disk, DiskFormat, PowerState, Vm},
+    inventory::{Disk, DiskFormat, PowerState, Vm, size_name},
     metrics::{Metric, Reading},
     shadow::ShadowSpec,
     units::{Timestamp, VmId},
@@ -155,7 +155,7 @@ impl Shadow {
             vcpus_max: spec.vcpus_max,
             memory_bytes: spec.memory_bytes,
             memory_max_bytes: spec.memory_bytes,
-            instance_type: format!("{} vCPU, {} GiB", spec.vcpus, spec.memory_bytes / GIB),
+            instance_type: size_name(spec.vcpus, spec.memory_bytes),
             disks: spec
                 .overlays
                 .iter()
@@ -173,6 +173,7 @@ impl Shadow {
             net_limit_bytes_per_sec: None,
             has_agent: false,
             foreign_jobs: Vec::new(),
+            labels: Vec::new(),
             owner: Some(spec.owner.clone()),
         }
     }

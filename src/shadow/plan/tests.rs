@@ -29,6 +29,7 @@ fn vm() -> Vm {
         net_limit_bytes_per_sec: None,
         has_agent: false,
         foreign_jobs: Vec::new(),
+        labels: Vec::new(),
         owner: None,
     }
 }

@@ -51,6 +51,7 @@ mod close;
 mod head;
 mod migrate;
 mod read;
+mod records;
 mod rolled;
 mod seal;
 #[cfg(test)]

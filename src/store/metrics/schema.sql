@@ -25,3 +25,9 @@ CREATE TABLE IF NOT EXISTS fact (        -- small numbers and documents: generat
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS record (      -- what forecasts of a series were worth; worked out anew where it is lost
+    vm     TEXT NOT NULL,
+    metric TEXT NOT NULL,
+    data   BLOB NOT NULL,
+    PRIMARY KEY (vm, metric)
+) STRICT, WITHOUT ROWID;

@@ -46,14 +46,15 @@ pub fn ui(ui: &mut Ui, rect: Rect, shadow: &ShadowView, pass: &Pass<'_>) {
     );
     let room = ((area.width() - WHEN) / LEAST) as usize;
     let shown = newest.results.len().min(room).min(MOST_CHECKS);
-    let wide = (area.width() - WHEN) / shown.max(1) as f32;
-    let cell = |index: usize| area.left() + WHEN + wide * index as f32;
+    let columns = Columns::new(&newest.results[..shown], area.width() - WHEN);
     let head = area.top() + 8.0;
     let font = || theme::medium(12.0);
     text::left(ui, area.left(), head, "When", font(), tokens.dim);
     for (index, result) in newest.results.iter().take(shown).enumerate() {
         let name = heading(&result.check);
-        text::fit(ui, cell(index), head, wide - 8.0, name, font(), tokens.dim);
+        let (x, wide) = columns.0[index];
+        let x = area.left() + WHEN + x;
+        text::fit(ui, x, head, wide, name, font(), tokens.dim);
     }
     let list = Rect::from_min_max(pos2(area.left(), head + 12.0), area.max);
     let mut child = ui.new_child(UiBuilder::new().id_salt("proofs").max_rect(list));
@@ -63,9 +64,31 @@ pub fn ui(ui: &mut Ui, rect: Rect, shadow: &ShadowView, pass: &Pass<'_>) {
             for proof in &shadow.proofs {
                 let (row, _) = ui.allocate_exact_size(vec2(list.width(), ROW), Sense::hover());
                 text::hline(ui, row.left()..=row.right(), row.top(), tokens.line);
-                line(ui, row, proof, shown, wide, pass);
+                line(ui, row, proof, &columns, pass);
             }
         });
+}
+
+/// Where each check's column begins, and how wide its text may be.
+struct Columns(Vec<(f32, f32)>);
+
+impl Columns {
+    fn new(results: &[CheckResult], width: f32) -> Self {
+        // A page's status and time take more than a word.
+        let share = |result: &CheckResult| match result.check {
+            Check::Http { .. } => 2.0,
+            _ => 1.0,
+        };
+        let all: f32 = results.iter().map(share).sum();
+        let mut x = 0.0;
+        let columns = results.iter().map(|result| {
+            let wide = width * share(result) / all.max(1.0);
+            let column = (x, wide - 8.0);
+            x += wide;
+            column
+        });
+        Self(columns.collect())
+    }
 }
 
 fn remark(shadow: &ShadowView, pass: &Pass<'_>) -> String {
@@ -106,7 +129,9 @@ const fn heading(check: &Check) -> &'static str {
 /// A passed check in a word; of one that did not, what was seen.
 fn cell_text(result: &CheckResult) -> String {
     if !result.passed {
-        return result.seen.trim_start_matches("HTTP ").to_owned();
+        let seen = result.seen.trim_start_matches("HTTP ");
+        // How long it was waited for stands in the evidence.
+        return seen.split(" (within").next().unwrap_or(seen).to_owned();
     }
     match &result.check {
         Check::Boots => format::span((result.millis / 1000).max(1) as i64),
@@ -122,7 +147,7 @@ fn cell_text(result: &CheckResult) -> String {
     }
 }
 
-fn line(ui: &mut Ui, row: Rect, proof: &Proof, shown: usize, wide: f32, pass: &Pass<'_>) {
+fn line(ui: &mut Ui, row: Rect, proof: &Proof, columns: &Columns, pass: &Pass<'_>) {
     let tokens = theme::of(ui);
     let y = row.center().y;
     let at = proof.ended_at.unwrap_or(proof.started_at);
@@ -147,12 +172,12 @@ fn line(ui: &mut Ui, row: Rect, proof: &Proof, shown: usize, wide: f32, pass: &P
         tokens.dim,
     );
     if proof.concluded() || proof.verdict.is_none() {
-        for (index, result) in proof.results.iter().take(shown).enumerate() {
+        for (result, (x, wide)) in proof.results.iter().zip(&columns.0) {
             text::fit(
                 ui,
-                row.left() + WHEN + wide * index as f32,
+                row.left() + WHEN + x,
                 y,
-                wide - 8.0,
+                *wide,
                 &cell_text(result),
                 theme::mono(12.0),
                 if result.passed {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use eframe::egui::{Rect, Role, ScrollArea, Sense, Ui, UiBuilder, WidgetInfo, pos2, vec2};
 
+use egui_material_icons::icons;
+
 use super::{empty, shadow_detail, shadow_proofs, shadow_side};
 use crate::{
     engine::{
@@ -412,7 +414,11 @@ fn line(ui: &mut Ui, row: Rect, shadow: &ShadowView, on: bool, pass: &Pass<'_>) 
 fn proof_cell(ui: &mut Ui, cell: Rect, shadow: &ShadowView, pass: &Pass<'_>) {
     let tokens = theme::of(ui);
     let passed = shadow.last_proof.as_ref().map(|mark| mark.passed);
-    let (icon, ink) = shadow_proofs::verdict_icon(passed, tokens);
+    let (icon, ink) = if shadow.proving {
+        (icons::ICON_PENDING.codepoint, tokens.cast)
+    } else {
+        shadow_proofs::verdict_icon(passed, tokens)
+    };
     let y = cell.center().y;
     text::icon(ui.painter(), pos2(cell.left() + 7.0, y), icon, 15.0, ink);
     let (words, ink) = match &shadow.last_proof {

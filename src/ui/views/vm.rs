@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use eframe::egui::{Rect, ScrollArea, Sense, Ui, UiBuilder, pos2, vec2};
 
-use super::{chart_card, vm_health, vm_side};
-use super::{empty, fleet_side, now_centre};
+use super::{chart_card, empty, fleet_side, now_centre, vm_health, vm_record, vm_side};
 use crate::{
     engine::snapshot::VmView,
     metrics::Metric,
@@ -16,7 +15,7 @@ use crate::{
         theme,
         widgets::{button, chart::Chart, status::Tone, text},
     },
-    units::{VmId, printable},
+    units::VmId,
 };
 
 pub struct VmPage {
@@ -79,7 +78,9 @@ impl VmPage {
                 ui.add_space(14.0);
                 self.others(ui, view, pass);
                 ui.add_space(14.0);
-                record(ui, view, metric, pass);
+                vm_record::model(ui, view, metric, pass);
+                ui.add_space(14.0);
+                vm_record::record(ui, view, metric, pass);
                 ui.add_space(24.0);
             });
         ui.painter().rect_filled(side, 0, tokens.panel);
@@ -161,68 +162,6 @@ impl VmPage {
                 let id = ui.scope_id().with(("other", metric.name()));
                 chart.ui(ui, id, place, pass.lines);
             }
-        }
-    }
-}
-
-/// The model of the large chart and its record.
-fn record(ui: &mut Ui, view: &VmView, metric: Metric, pass: &mut Pass<'_>) {
-    let tokens = theme::of(ui);
-    let (card, _) = ui.allocate_exact_size(vec2(ui.available_width(), 84.0), Sense::hover());
-    text::card(ui, card);
-    let detail = pass.detail(view, metric);
-    let forecast = detail
-        .as_ref()
-        .and_then(|detail| detail.forecast.as_ref().ok());
-    let accuracy = forecast.and_then(|forecast| forecast.accuracy);
-    let dash = || "–".to_owned();
-    let columns = [
-        (
-            "Model",
-            forecast.map_or_else(dash, |forecast| printable(&forecast.model)),
-            forecast.map_or_else(
-                || match detail.as_ref().map(|detail| &detail.forecast) {
-                    Some(Err(reason)) => chart_card::not_ready(reason),
-                    _ => String::new(),
-                },
-                |forecast| format!("made {} ago", pass.clock.ago(forecast.made_at)),
-            ),
-        ),
-        (
-            "Better than the day before",
-            accuracy.map_or_else(dash, |accuracy| format::percent(1.0 - accuracy.mase)),
-            "mean error, on held-out history".to_owned(),
-        ),
-        (
-            "Coverage",
-            accuracy.map_or_else(dash, |accuracy| format::percent(accuracy.coverage)),
-            "of 95 % promised".to_owned(),
-        ),
-        (
-            "Chance to cross",
-            forecast
-                .and_then(|forecast| forecast.probability)
-                .map_or_else(dash, format::percent),
-            format!("in the next {} h", pass.now.horizon_seconds / 3600),
-        ),
-    ];
-    let wide = (card.width() - 32.0) / columns.len() as f32;
-    for (index, (name, figure, remark)) in columns.into_iter().enumerate() {
-        let x = card.left() + 16.0 + wide * index as f32;
-        if index > 0 {
-            text::vline(
-                ui,
-                x - 14.0,
-                card.top() + 14.0..=card.bottom() - 14.0,
-                tokens.line,
-            );
-        }
-        for (y, words, font, ink) in [
-            (22.0, name, theme::regular(12.5), tokens.dim),
-            (43.0, &*figure, theme::semibold(15.0), tokens.hi),
-            (63.0, &*remark, theme::regular(12.0), tokens.dim),
-        ] {
-            text::fit(ui, x, card.top() + y, wide - 24.0, words, font, ink);
         }
     }
 }

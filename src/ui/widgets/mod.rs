@@ -2,9 +2,11 @@
 
 pub mod bars;
 pub mod button;
+pub mod calibration;
 pub mod chart;
 pub mod field;
 pub mod heatmap;
+pub mod peaks;
 pub mod plot;
 pub mod spark;
 pub mod split;

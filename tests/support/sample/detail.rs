@@ -1,6 +1,6 @@
 //! History and forecast of one VM, by a curve.
 
-use super::{NOW, spread};
+use super::{NOW, capacity::vm_record, spread};
 use shadowcast::{
     engine::snapshot::{VmDetail, VmView},
     forecast::{Accuracy, Forecast, ForecastPoint, NotReady},
@@ -102,6 +102,7 @@ pub fn detail(view: &VmView, metric: Metric, past_seconds: u32, horizon_seconds:
             needed_seconds: 7800,
         });
     VmDetail {
+        record: vm_record(view, metric),
         events: Vec::new(),
         vm: view.vm.id.clone(),
         metric,

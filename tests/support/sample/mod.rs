@@ -10,6 +10,7 @@ use shadowcast::{
     units::{EngineId, OperationId, SourceName, Timestamp, VmId},
 };
 
+mod capacity;
 mod detail;
 mod operations;
 mod proposals;
@@ -17,6 +18,8 @@ mod shadows;
 mod stand_in;
 mod vms;
 
+#[allow(unused_imports, reason = "the bench looks at no capacity")]
+pub use capacity::{forecast_record, runway_report};
 pub use detail::detail;
 #[allow(unused_imports, reason = "the bench decides nothing")]
 pub use proposals::{adjusted, digest, proposal};

@@ -2,14 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{adjusted, detail};
+use super::{adjusted, detail, forecast_record, runway_report};
 use shadowcast::{
     engine::{
         command::{Answer, Command, Reply},
         handle::{Handle, Request},
-        snapshot::Snapshot,
+        preview::{SettingsPreview, StateCount, Verdict, VmPreview},
+        snapshot::{ForecastRecord, Snapshot},
     },
+    health::HealthState,
     hypervisor::{Examination, Finding},
+    policy::{
+        DEFAULT_TOML, Settings,
+        edit::{self, Difference},
+    },
+    problem::Problem,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -23,6 +30,8 @@ pub struct StandIn {
     pub replies: Vec<Reply>,
     /// How many histories were asked for.
     pub details_asked: usize,
+    /// What the record of forecasts is, in place of the sample's.
+    pub record: Option<Result<ForecastRecord, Problem>>,
 }
 
 pub fn stand_in(snapshot: Snapshot) -> (Handle, StandIn) {
@@ -36,6 +45,7 @@ pub fn stand_in(snapshot: Snapshot) -> (Handle, StandIn) {
             commands: Vec::new(),
             replies: Vec::new(),
             details_asked: 0,
+            record: None,
         },
     )
 }
@@ -93,6 +103,33 @@ impl StandIn {
                     },
                 )
             }
+            Command::ForecastRecord { metric, .. } => {
+                let now = self.snapshots.borrow().clone();
+                let record = match &self.record {
+                    Some(record) => record.clone(),
+                    None => Ok(forecast_record(&now, *metric)),
+                };
+                record.map(|record| Answer::ForecastRecord {
+                    record: Arc::new(record),
+                })
+            }
+            Command::Runway { of, metric, .. } => {
+                let now = self.snapshots.borrow().clone();
+                runway_report(&now, of, *metric).map(|report| Answer::Runway {
+                    report: Arc::new(report),
+                })
+            }
+            Command::Settings => Ok(Answer::Settings {
+                file: "settings.toml".to_owned(),
+                text: DEFAULT_TOML.to_owned(),
+            }),
+            Command::SettingsPreview { text } => {
+                Settings::parse(text, "settings.toml").map(|after| {
+                    let changed = edit::differences(&Settings::default(), &after);
+                    let preview = Box::new(settings_preview(changed));
+                    Answer::SettingsPreview { preview }
+                })
+            }
             command => {
                 self.commands.push(command.clone());
                 if self.replies.is_empty() {
@@ -135,6 +172,31 @@ impl StandIn {
                 text: "Done.".to_owned(),
             }),
         }
+    }
+}
+
+fn settings_preview(changed: Vec<Difference>) -> SettingsPreview {
+    let verdict = |score, state, needs_shadow| Verdict {
+        score: Some(score),
+        state,
+        needs_shadow,
+    };
+    SettingsPreview {
+        changed,
+        vms: vec![VmPreview {
+            vm: super::vm_id("cart-api-03"),
+            name: "cart-api-03".to_owned(),
+            before: verdict(88, HealthState::Ok, false),
+            after: verdict(44, HealthState::Critical, true),
+        }],
+        states: vec![StateCount {
+            state: HealthState::Critical,
+            before: 2,
+            after: 3,
+        }],
+        needs_before: 2,
+        needs_after: 3,
+        forecasts_follow: false,
     }
 }
 

@@ -218,6 +218,7 @@ pub(super) fn view(
             net_limit_bytes_per_sec: None,
             has_agent: true,
             foreign_jobs: Vec::new(),
+            labels: Vec::new(),
             owner: None,
         }),
         values,
