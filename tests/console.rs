@@ -344,7 +344,7 @@ fn live_traffic_moves_from_the_shadows_screen() {
 #[test]
 fn a_shadow_shows_its_proofs_and_its_newest_point_is_tried_by_button_and_by_key() {
     let mut window = open(fleet());
-    key(&mut window, Key::Num3);
+    key(&mut window, Key::Num4);
     window
         .get_by_label_contains("Shadow of catalog-api-02")
         .click();
@@ -863,7 +863,7 @@ fn look(theme: Theme, tag: &str) {
     window.snapshot_options(format!("now_{tag}"), &tolerant());
     key(&mut window, Key::Num2);
     window.snapshot_options(format!("fleet_{tag}"), &tolerant());
-    key(&mut window, Key::Num3);
+    key(&mut window, Key::Num4);
     window
         .get_by_label_contains("Shadow of catalog-api-02")
         .click();
