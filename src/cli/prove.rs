@@ -159,11 +159,19 @@ impl Validate {
     pub fn run(&self, context: &Context) -> Result<(), Problem> {
         let (session, now) = context.settled()?;
         let shadow = names::shadow(&now, &self.shadow)?.id.clone();
-        let point = self.point;
-        let proposal = match session
-            .handle
-            .ask(Command::ShadowValidate { shadow, point })?
-        {
+        let command = Command::ShadowValidate {
+            shadow,
+            point: self.point,
+        };
+        // One that is only to be looked at is not kept.
+        let command = if self.dry_run {
+            Command::DryRun {
+                of: Box::new(command),
+            }
+        } else {
+            command
+        };
+        let proposal = match session.handle.ask(command)? {
             Answer::Proposal { proposal } => proposal,
             other => return Err(unexpected(&other)),
         };

@@ -115,6 +115,10 @@ pub enum Command {
         point: u64,
         pinned: bool,
     },
+    /// The plan that a command would propose; nothing is kept.
+    DryRun {
+        of: Box<Command>,
+    },
 
     /// The split of an open proposal before approval: a new plan with a new digest.
     ProposalAdjust {
