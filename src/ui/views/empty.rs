@@ -54,7 +54,7 @@ pub fn loading(ui: &mut Ui, rect: Rect, pass: &Pass<'_>) -> bool {
             rect,
             Tone::None,
             "No source is connected.",
-            "Connect a hypervisor under Sources (7). Nothing is changed until you allow it.",
+            "Connect a hypervisor under Sources (8). Nothing is changed until you allow it.",
         );
         return true;
     }
