@@ -1,4 +1,4 @@
-//! `shadow create|list|show|sync|retire`: shadows by hand. What changes something prints its plan and asks.
+//! `shadow create|list|show|sync|retire` and those of [`prove`]: shadows by hand. What changes something prints its plan and asks.
 
 use clap::{Args, Subcommand};
 
@@ -9,7 +9,7 @@ use super::{
     json::{self, ProposalJson, ShadowJson},
     names,
     output::{self, Listing, Text},
-    parse, proposals,
+    parse, proposals, prove,
 };
 use crate::{
     engine::{
@@ -19,7 +19,7 @@ use crate::{
     },
     problem::Problem,
     shadow::Proposal,
-    units::ShadowId,
+    units::{ShadowId, Timestamp},
 };
 
 /// Shadows by hand
@@ -29,6 +29,11 @@ pub enum Shadow {
     List(List),
     Show(Show),
     Sync(Sync),
+    Points(prove::Points),
+    Pin(prove::Pin),
+    Unpin(prove::Unpin),
+    Validate(prove::Validate),
+    Proofs(prove::Proofs),
     Retire(Retire),
 }
 
@@ -39,6 +44,11 @@ impl Shadow {
             Self::List(verb) => verb.run(context),
             Self::Show(verb) => verb.run(context),
             Self::Sync(verb) => verb.run(context),
+            Self::Points(verb) => verb.run(context),
+            Self::Pin(verb) => verb.run(context),
+            Self::Unpin(verb) => verb.run(context),
+            Self::Validate(verb) => verb.run(context),
+            Self::Proofs(verb) => verb.run(context),
             Self::Retire(verb) => verb.run(context),
         }
     }
@@ -182,7 +192,8 @@ impl List {
             return output::json(&json::shadows(&now));
         }
         let mut listing = Listing::new(&[
-            "id", "vm", "name", "pool", "state", ">lag", ">behind", ">rpo", ">points", ">share",
+            "id", "vm", "name", "pool", "state", ">lag", ">behind", ">rpo", ">points", "proof",
+            ">share",
         ]);
         for view in &now.shadows {
             listing.row([
@@ -195,6 +206,7 @@ impl List {
                 output::or_dash(view.lag_bytes.map(output::bytes)).into(),
                 output::seconds(u64::from(view.rpo_seconds)).into(),
                 view.points.len().into(),
+                last_proof_text(view, now.at),
                 output::percent(view.traffic_share).into(),
             ]);
         }
@@ -208,6 +220,16 @@ fn state_text(view: &ShadowView) -> Text {
         ShadowState::Replicating | ShadowState::Serving => Text::good(word),
         ShadowState::Stalled => Text::bad(word),
         ShadowState::Creating | ShadowState::Retiring => word.into(),
+    }
+}
+
+/// The age of the newest proof, beside the objective that it is about.
+fn last_proof_text(view: &ShadowView, now: Timestamp) -> Text {
+    match &view.last_proof {
+        _ if view.proving => "proving".into(),
+        None => output::UNKNOWN.into(),
+        Some(mark) if mark.passed => Text::good(output::relative(mark.at, now)),
+        Some(mark) => Text::bad(format!("FAILED {}", output::relative(mark.at, now))),
     }
 }
 
@@ -236,20 +258,16 @@ impl Show {
             return output::json(&ShadowJson::from(view));
         }
         summary(view)?;
-        let mut listing = Listing::new(&[">point", "at", "age", "consistent", ">shipped", ""]);
+        let mut listing = prove::points_listing();
         for point in view.points.iter().rev() {
-            let used = if view.serving_from == Some(point.number) {
-                "serving"
-            } else {
-                ""
-            };
             listing.row([
                 point.number.into(),
                 output::moment(point.at).into(),
                 output::relative(point.at, now.at).into(),
                 output::word(&point.consistent).into(),
-                output::bytes(point.shipped_bytes).into(),
-                used.into(),
+                output::bytes(point.stored_bytes).into(),
+                prove::proof_text(point, now.at),
+                prove::marks(view, point).into(),
             ]);
         }
         listing.show_or("No recovery point is complete yet.")

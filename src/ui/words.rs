@@ -50,6 +50,7 @@ pub fn title(proposal: &Proposal) -> String {
             format!("Move {} of traffic to the shadow", format::percent(share))
         }
         (PlanKind::Retire, _) => "Drain the shadow and give its capacity back".to_owned(),
+        (PlanKind::Validate, _) => "Boot a clone of a recovery point and check it".to_owned(),
     }
 }
 
@@ -61,6 +62,7 @@ pub fn chip(proposal: &Proposal) -> String {
         (PlanKind::Create, false) => "Shadow, no split".to_owned(),
         (PlanKind::Traffic, _) => format!("Move {share}"),
         (PlanKind::Retire, _) => "Drain and remove".to_owned(),
+        (PlanKind::Validate, _) => "Try a point".to_owned(),
     }
 }
 
@@ -100,6 +102,9 @@ pub fn evidence(proposal: &Proposal, clock: &Clock) -> String {
         }) => format!("Health {score}, under {threshold}: {}", printable(worst)),
         Some(Reason::RiskPassed { quiet_since, .. }) => {
             format!("Quiet since {}, forecast flat", clock.near(*quiet_since))
+        }
+        Some(Reason::ProofFailed { point, why }) => {
+            format!("Point {point} did not pass: {}", printable(why))
         }
         Some(Reason::ByHand) => "Asked for by hand".to_owned(),
         None => printable(&proposal.why),
@@ -175,6 +180,7 @@ pub const fn operation_kind(kind: PlanKind) -> &'static str {
         PlanKind::Create => "Create shadow",
         PlanKind::Traffic => "Move traffic",
         PlanKind::Retire => "Retire shadow",
+        PlanKind::Validate => "Validate shadow",
     }
 }
 

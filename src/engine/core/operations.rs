@@ -87,6 +87,8 @@ impl Core {
                 return;
             };
             let shadow = operation.plan.shadow.clone();
+            // Beside a validation cycles go on.
+            let validates = operation.plan.kind == PlanKind::Validate;
             if operation.next() != Next::Nothing
                 && let Some(source) = self.unheard_source_of(&operation.plan)
             {
@@ -105,6 +107,16 @@ impl Core {
                 Next::Close(outcome) => {
                     self.close(at, id, outcome, out);
                     return;
+                }
+                Next::Start(step) if validates => {
+                    if self.merge_goes_first(at, id) || !self.start_step(at, id, step, out) {
+                        return;
+                    }
+                }
+                Next::Undo(step) if validates => {
+                    if !self.start_undo(at, id, step, out) {
+                        return;
+                    }
                 }
                 Next::Start(step) => {
                     if self.yield_to_cycle(&shadow, out) || self.seed_waits(at, id, step) {
@@ -224,7 +236,10 @@ impl Core {
                 }
             },
             step => {
-                self.perform(pending, Action::Step(Box::new(step)), out);
+                let action = self
+                    .clone_action(at, id, &step, out)
+                    .unwrap_or_else(|| Action::Step(Box::new(step)));
+                self.perform(pending, action, out);
             }
         }
         false
@@ -250,6 +265,8 @@ impl Core {
             Step::Reserve { .. }
             | Step::AwaitAnswer { .. }
             | Step::AwaitServer { .. }
+            | Step::CheckClone { .. }
+            | Step::RemoveClone { .. }
             | Step::AwaitDrained { .. } => {
                 self.append(at, id, Entry::UndoDone { step: index }, out);
                 true
@@ -294,7 +311,7 @@ impl Core {
         match result {
             Ok(outcome) => {
                 self.retries.remove(id);
-                let note = self.step_succeeded(&step, outcome, out);
+                let note = self.step_succeeded(at, id, index, &step, outcome, out);
                 self.append(at, id, Entry::StepDone { step: index, note }, out);
                 self.after_step(&step, out);
             }
@@ -331,7 +348,15 @@ impl Core {
     }
 
     /// Takes what a step brought, and says it in a note.
-    fn step_succeeded(&mut self, step: &Step, outcome: Outcome, out: &mut Vec<Effect>) -> String {
+    fn step_succeeded(
+        &mut self,
+        at: Timestamp,
+        id: &OperationId,
+        index: usize,
+        step: &Step,
+        outcome: Outcome,
+        out: &mut Vec<Effect>,
+    ) -> String {
         match (step, outcome) {
             (Step::Replicate { increment, .. }, Outcome::Shipped(shipped)) => {
                 if let Some(manifest) = self.manifests.get_mut(&increment.shadow) {
@@ -346,6 +371,11 @@ impl Core {
                 self.manifests.remove(shadow);
                 out.push(Effect::Put(super::Document::ManifestGone(shadow.clone())));
                 note_of(outcome)
+            }
+            (_, Outcome::Checked(result)) => self.check_ended(at, id, index, result, out),
+            (_, Outcome::CloneGone { console }) => {
+                self.clone_removed(id, &console, out);
+                String::new()
             }
             (_, outcome) => note_of(outcome),
         }
@@ -462,6 +492,19 @@ impl Core {
         }
     }
 
+    fn merge_goes_first(&mut self, at: Timestamp, id: &OperationId) -> bool {
+        let waits = self.waits_for_merge(&self.operations[id].plan);
+        if waits {
+            let retry = Retry {
+                attempts: 0,
+                at: at.plus_secs(1),
+                why: "waits until expired points are merged".to_owned(),
+            };
+            self.retries.insert(id.clone(), retry);
+        }
+        waits
+    }
+
     /// A first copy of a VM that is overloaded already makes it worse: wait for a calmer moment, but not for ever.
     fn seed_waits(&mut self, at: Timestamp, id: &OperationId, index: usize) -> bool {
         let operation = &self.operations[id];
@@ -505,6 +548,7 @@ impl Core {
         self.retries.remove(id);
         let operation = &self.operations[id];
         let plan = operation.plan.clone();
+        let why = operation.why.clone();
         self.append(at, id, Entry::Closed { outcome }, out);
         let (what, bad) = match outcome {
             Ending::Done => ("done", false),
@@ -529,7 +573,12 @@ impl Core {
                 manifest.clone(),
             ))));
         }
-        if let Some(record) = self.vms.get_mut(&plan.vm) {
+        if plan.kind == PlanKind::Retire && outcome == Ending::Done {
+            self.drop_old_proofs(&plan.shadow, 0, out);
+        }
+        if plan.kind == PlanKind::Validate {
+            self.validation_closed(at, id, why.as_deref(), out);
+        } else if let Some(record) = self.vms.get_mut(&plan.vm) {
             record.no_proposal_before = Some(at.plus_secs(REST_SECONDS));
         }
         self.views.vms = None;
@@ -625,7 +674,12 @@ impl Core {
 fn note_of(outcome: Outcome) -> String {
     match outcome {
         Outcome::Done { note } => note,
-        Outcome::Shipped(_) | Outcome::Examined(_) | Outcome::Refreshed(_) => String::new(),
+        Outcome::Shipped(_)
+        | Outcome::Merged { .. }
+        | Outcome::Checked(_)
+        | Outcome::CloneGone { .. }
+        | Outcome::Examined(_)
+        | Outcome::Refreshed(_) => String::new(),
     }
 }
 
@@ -634,5 +688,6 @@ pub(super) const fn kind_name(kind: PlanKind) -> &'static str {
         PlanKind::Create => "Shadow creation",
         PlanKind::Traffic => "Traffic change",
         PlanKind::Retire => "Retirement",
+        PlanKind::Validate => "Validation",
     }
 }

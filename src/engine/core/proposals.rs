@@ -63,7 +63,7 @@ impl Core {
 
     /// What has been needed for long enough, of the VMs for which nothing is proposed or done.
     fn needs(&mut self, at: Timestamp, policy: &NeedPolicy, out: &mut Vec<Effect>) -> Vec<Need> {
-        let busy = self.busy_vms();
+        let busy = self.held_up_vms();
         let proposed: BTreeSet<VmId> = self
             .proposals
             .values()
@@ -201,7 +201,7 @@ impl Core {
         );
     }
 
-    fn raise(&mut self, at: Timestamp, proposal: Proposal, out: &mut Vec<Effect>) {
+    pub(super) fn raise(&mut self, at: Timestamp, proposal: Proposal, out: &mut Vec<Effect>) {
         let text = format!("Proposed for {}: {}", proposal.plan.vm_name, proposal.why);
         let vm = proposal.plan.vm.clone();
         self.keep(proposal, out);
@@ -468,7 +468,7 @@ impl Core {
     }
 
     /// The highest forecast of CPU, 0..=1; what the VM carries alone.
-    fn peak_of_limit(&self, vm: &VmId) -> f64 {
+    pub(super) fn peak_of_limit(&self, vm: &VmId) -> f64 {
         self.vms
             .get(vm)
             .and_then(|record| {
@@ -482,7 +482,7 @@ impl Core {
     }
 
     #[allow(clippy::too_many_arguments)] // the parts of a proposal, each once
-    fn proposal(
+    pub(super) fn proposal(
         &mut self,
         at: Timestamp,
         id: Option<ProposalId>,
@@ -539,7 +539,7 @@ impl Core {
     }
 
     /// Random names, and a port that no other shadow was given.
-    fn names_for(&mut self, pool: &Pool) -> Names {
+    pub(super) fn names_for(&mut self, pool: &Pool) -> Names {
         let taken: BTreeSet<u16> = self
             .shadows
             .values()

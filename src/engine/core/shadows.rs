@@ -64,7 +64,10 @@ impl Shadow {
             | Step::AwaitAnswer { .. }
             | Step::AwaitServer { .. }
             | Step::AwaitDrained { .. }
-            | Step::RemoveReplica { .. } => {}
+            | Step::RemoveReplica { .. }
+            | Step::StartClone { .. }
+            | Step::CheckClone { .. }
+            | Step::RemoveClone { .. } => {}
         }
     }
 
@@ -123,7 +126,7 @@ impl Core {
                         shadow.retiring = true;
                     }
                 }
-                PlanKind::Traffic => {}
+                PlanKind::Traffic | PlanKind::Validate => {}
             }
             self.operations.insert(row.operation.clone(), operation);
             return;

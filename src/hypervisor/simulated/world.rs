@@ -8,6 +8,7 @@ use std::{
 use super::{
     balancer::Balancer,
     clock::Clock,
+    clones::{CloneFlaw, TriedClone},
     disks::{Checkpoint, Volume, VolumeKey},
     fault::{FaultKind, Faults, Verb},
     load::{Curve, mix},
@@ -51,6 +52,9 @@ pub(super) struct World {
     pub leases: BTreeMap<SourceName, (Claim, Timestamp)>,
     /// By source and uuid.
     pub shadows: BTreeMap<VmId, Shadow>,
+    /// By source and uuid.
+    pub clones: BTreeMap<VmId, TriedClone>,
+    pub clone_flaw: Option<CloneFlaw>,
     pub balancer: Balancer,
     /// What no engine may ever do, and this one did.
     pub violations: Vec<String>,
@@ -135,6 +139,8 @@ impl Shared {
             manifests: BTreeMap::new(),
             leases: BTreeMap::new(),
             shadows: BTreeMap::new(),
+            clones: BTreeMap::new(),
+            clone_flaw: None,
             balancer: Balancer::new(&spec, &roster),
             violations: Vec::new(),
         };

@@ -103,6 +103,7 @@ fn head(ui: &mut Ui, proposal: &Proposal, by: &str) {
         PlanKind::Create => format!("Approve shadow for {name}"),
         PlanKind::Traffic => format!("Approve traffic for {name}"),
         PlanKind::Retire => format!("Approve retiring the shadow of {name}"),
+        PlanKind::Validate => format!("Approve validating the shadow of {name}"),
     };
     text::fit(
         ui,
