@@ -6,6 +6,8 @@ mod sample;
 
 #[path = "console/capacity.rs"]
 mod capacity;
+#[path = "console/settings.rs"]
+mod settings;
 
 use std::sync::Arc;
 
@@ -489,7 +491,7 @@ fn a_wrong_address_says_what_why_and_what_now() {
 #[test]
 fn a_source_is_armed_and_removed_only_after_a_question() {
     let mut window = open(fleet());
-    key(&mut window, Key::Num8);
+    key(&mut window, Key::Num7);
     press(&mut window, "Arm kvm-edge");
     assert_eq!(
         commands(&mut window),

@@ -22,6 +22,8 @@ pub enum Candidate {
     ProfileFast,
     /// The usual day and the present deviation of the smoothed level, which fades slowly.
     ProfileSmooth,
+    /// The usual day and the smoothed level of what is left without it, kept: what Theta says without its drift.
+    Theta,
     /// The same time yesterday.
     DayNaive,
     /// Yesterday, shifted by a fading part of the change since then.
@@ -33,7 +35,7 @@ pub enum Candidate {
 }
 
 impl Candidate {
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
     pub const ALL: [Self; Self::COUNT] = [
         Self::Last,
         Self::Level,
@@ -42,6 +44,7 @@ impl Candidate {
         Self::ProfileSlow,
         Self::ProfileFast,
         Self::ProfileSmooth,
+        Self::Theta,
         Self::DayNaive,
         Self::DayShifted,
         Self::Half,
@@ -62,6 +65,17 @@ const SLOW_MINUTES: f64 = 170.0;
 const FAST_MINUTES: f64 = 33.0;
 const SHIFT_MINUTES: f64 = 68.0;
 
+/// The paces that a smoothed level chooses among: halving times in minutes.
+const LEVEL_MINUTES: [f64; 6] = [5.0, 12.0, 30.0, 75.0, 180.0, 400.0];
+
+/// So long before the first that is asked for a level begins.
+const WARM_UP_MINUTES: f64 = 600.0;
+
+/// A day that lies further from the usual one than so many times what is usual between them, counts as that far: what
+/// was wild once must not come back the next day. The usual is at least this part of the series' mean.
+const WILD: f64 = 10.0;
+const LEAST_USUAL: f64 = 0.05;
+
 /// What all candidates need to know of a history, computed once.
 pub struct Basis<'a> {
     history: &'a History,
@@ -70,6 +84,9 @@ pub struct Basis<'a> {
     profile_from: usize,
     /// Smoothed level at each index from `profile_from` on.
     smooth: Vec<f64>,
+    /// The same of the values less the usual day.
+    adjusted: Vec<f64>,
+    most_unusual: f64,
     level_steps: usize,
     step_minutes: f64,
 }
@@ -81,6 +98,7 @@ pub struct Origin {
     last: f64,
     level: f64,
     smooth: f64,
+    adjusted: f64,
     profile: f64,
     /// Change against the day before.
     shift: f64,
@@ -98,15 +116,23 @@ impl<'a> Basis<'a> {
         let day = history.day;
         let values = &history.values;
         let profile_from = earliest.max(day);
-        let profile = (profile_from..values.len() + day)
+        let profile: Vec<f64> = (profile_from..values.len() + day)
             .map(|target| usual(values, target, day))
             .collect();
         let step_minutes = 1440.0 / day as f64;
+        let warm_up = profile_from.saturating_sub((WARM_UP_MINUTES / step_minutes) as usize);
+        let unusual: Vec<f64> = values[profile_from..]
+            .iter()
+            .zip(&profile)
+            .map(|(value, usual)| value - usual)
+            .collect();
         Self {
             history,
             profile,
             profile_from,
-            smooth: smooth_levels(values, profile_from, step_minutes),
+            smooth: smoothed(&values[warm_up..], profile_from - warm_up, step_minutes),
+            adjusted: smoothed(&unusual, 0, step_minutes),
+            most_unusual: most_unusual(&unusual, values),
             level_steps: ((15.0 / step_minutes) as usize).max(1),
             step_minutes,
         }
@@ -138,6 +164,7 @@ impl<'a> Basis<'a> {
             last: values[index],
             level: newest.iter().sum::<f64>() / newest.len() as f64,
             smooth: self.smooth[index - self.profile_from],
+            adjusted: self.adjusted[index - self.profile_from],
             profile: self.profile_at(index),
             shift: values[index] - values[index - self.history.day],
         }
@@ -176,6 +203,7 @@ impl<'a> Basis<'a> {
             Candidate::ProfileSmooth => {
                 self.profile_at(target) + (origin.smooth - origin.profile) * fading.slow
             }
+            Candidate::Theta => self.profile_at(target) + origin.adjusted,
             Candidate::DayNaive => self.ago(origin, target, 1),
             Candidate::DayShifted => self.ago(origin, target, 1) + origin.shift * fading.shift,
             Candidate::Half => f64::midpoint(self.profile_at(target), origin.level),
@@ -188,7 +216,11 @@ impl<'a> Basis<'a> {
         let cycle = self.history.day * days;
         let cycles = (target - origin.index).div_ceil(cycle).max(1) * cycle;
         match target.checked_sub(cycles) {
-            Some(index) => self.history.values[index],
+            Some(index) => {
+                let usual = self.profile_at(target);
+                let (least, most) = (usual - self.most_unusual, usual + self.most_unusual);
+                self.history.values[index].clamp(least, most)
+            }
             // A history of less than a week before an early origin: the usual day is the nearest to it.
             None => self.profile_at(target),
         }
@@ -249,24 +281,67 @@ fn median_of_week(values: &mut [f64; PROFILE_DAYS]) -> f64 {
     values[3]
 }
 
-/// Exponentially smoothed level, halving in 20 minutes; warmed up over the day before `from`.
-fn smooth_levels(values: &[f64], from: usize, step_minutes: f64) -> Vec<f64> {
-    let weight = 1.0 - (-step_minutes / 20.0).exp2();
-    let warm_up = from.saturating_sub((600.0 / step_minutes) as usize);
-    let mut level = values[warm_up];
-    let mut levels = Vec::with_capacity(values.len() - from);
-    for (index, value) in values.iter().enumerate().skip(warm_up) {
-        level += weight * (value - level);
-        if index >= from {
-            levels.push(level);
-        }
-    }
-    levels
+/// How far from the usual day a value counts, by the middle one of the distances.
+fn most_unusual(unusual: &[f64], values: &[f64]) -> f64 {
+    let mut apart: Vec<f64> = unusual.iter().map(|distance| distance.abs()).collect();
+    let middle = apart.len() / 2;
+    let usual = if apart.is_empty() {
+        0.0
+    } else {
+        *apart.select_nth_unstable_by(middle, f64::total_cmp).1
+    };
+    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+    usual.max(LEAST_USUAL * mean) * WILD
+}
+
+/// Exponentially smoothed level at each index from `from` on, at the pace that was best at telling the next value.
+fn smoothed(values: &[f64], from: usize, step_minutes: f64) -> Vec<f64> {
+    let tried = LEVEL_MINUTES.map(|halving_minutes| {
+        let weight = 1.0 - (-step_minutes / halving_minutes).exp2();
+        let mut level = values.first().copied().unwrap_or_default();
+        let mut squares = 0.0;
+        let levels: Vec<f64> = values
+            .iter()
+            .map(|value| {
+                let error = value - level;
+                squares += error * error;
+                level += weight * error;
+                level
+            })
+            .collect();
+        (squares, levels)
+    });
+    let best = tried
+        .into_iter()
+        .min_by(|one, other| one.0.total_cmp(&other.0));
+    best.map_or_else(Vec::new, |(_, mut levels)| {
+        levels.drain(..from);
+        levels
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_level_follows_at_the_pace_that_suits_the_series() {
+        let mut random = fastrand::Rng::with_seed(9);
+        let mut steps = |kept: f64| -> Vec<f64> {
+            let mut value = 0.0;
+            let step = |_| {
+                value = kept * value + random.f64() - 0.5;
+                value
+            };
+            (0..2000).map(step).collect()
+        };
+        // What wanders is best told by its newest value, what only jitters by its mean.
+        let (wandering, jittering) = (steps(1.0), steps(0.0));
+        let last = |values: &[f64]| smoothed(values, 100, 5.0)[1899];
+        assert!((last(&wandering) - wandering[1999]).abs() < 0.6);
+        assert!(last(&jittering).abs() < 0.1);
+        assert_eq!(smoothed(&wandering, 100, 5.0).len(), 1900);
+    }
 
     #[test]
     fn a_median_is_the_middle_of_any_order() {

@@ -26,6 +26,8 @@ mod mix;
 mod model;
 mod mstl;
 mod naive;
+#[cfg(test)]
+mod outlier_tests;
 mod outlook;
 pub mod record;
 mod residuals;

@@ -119,15 +119,15 @@ fn up_to_percent(share: f64) -> f64 {
     ((share * 100.0 - 1e-9).ceil() / 100.0).max(0.0) + 0.0
 }
 
-/// What sizing goes by: the forecast's 95 % quantile and, where the VM is unwell now, the present value if higher.
-/// Without the help that it already gets.
+/// What sizing goes by: the forecast's 95 % quantile, what the need says is crossed and, where the VM is unwell now, the
+/// present value if higher. Without the help that it already gets.
 fn level(input: &SizingInput, outlook: &Outlook) -> f64 {
     let unwell_now = input
         .need
         .reasons
         .iter()
         .any(|reason| matches!(reason, Reason::HealthUnder { .. }));
-    let forecast = f64::from(outlook.p95);
+    let forecast = f64::from(outlook.p95).max(crossed(input, outlook).unwrap_or(0.0));
     let present = input.values[outlook.metric.index()]
         .map(f64::from)
         .filter(|_| unwell_now);
@@ -137,6 +137,32 @@ fn level(input: &SizingInput, outlook: &Outlook) -> f64 {
     } else {
         0.0
     }
+}
+
+/// What a load gets to that the need says will cross its limit: bursts and short peaks do without the 95 % quantile of
+/// the means ever coming near it.
+fn crossed(input: &SizingInput, outlook: &Outlook) -> Option<f64> {
+    input.need.reasons.iter().find_map(|reason| match reason {
+        Reason::ForecastCrosses {
+            metric,
+            peak,
+            limit,
+            ..
+        } if *metric == outlook.metric => {
+            let burst = if outlook.crosses_at.is_none() && peak.is_finite() {
+                // More than all vCPUs cannot be used, however wide the interval.
+                peak.min(if *metric == Metric::Cpu {
+                    1.0
+                } else {
+                    f64::MAX
+                })
+            } else {
+                0.0
+            };
+            Some(burst.max(*limit)).filter(|level| level.is_finite())
+        }
+        _ => None,
+    })
 }
 
 /// 0..=1 of the traffic that the primary has now, kept off zero.
@@ -167,7 +193,7 @@ fn whole_peak(input: &SizingInput, metric: Metric) -> f64 {
         1.0
     };
     outlook(input, metric)
-        .map(|outlook| f64::from(outlook.peak))
+        .map(|outlook| f64::from(outlook.peak).max(crossed(input, &outlook).unwrap_or(0.0)))
         .or_else(|| input.values[metric.index()].map(f64::from))
         .filter(|peak| peak.is_finite())
         .unwrap_or(0.0)
@@ -322,6 +348,56 @@ mod tests {
         let net = outlook(Metric::Net, 1e9, Some(0.9e9));
         let sizing = sized(&vm(2), &[memory, net], Some(&stateless));
         assert!((sizing.share - 0.19).abs() < 1e-9, "{sizing:?}");
+    }
+
+    #[test]
+    fn bursts_and_short_peaks_that_cross_are_sized_by_what_they_reach() {
+        let stateless = service(ServiceKind::Stateless, "a/1");
+        let burst = Outlook {
+            peak: 0.4,
+            peak_upper: 0.95,
+            crosses_at: None,
+            likely_at: Some(Timestamp::from_secs(1000)),
+            ..outlook(Metric::Cpu, 0.35, Some(0.85))
+        };
+        let reason = |peak: f64| {
+            need(vec![Reason::ForecastCrosses {
+                metric: Metric::Cpu,
+                peak,
+                limit: f64::from(0.85_f32),
+                at: Timestamp::from_secs(1000),
+                no_better_than_naive: false,
+                late_by_seconds: 0,
+            }])
+        };
+        let sized = |need: &Need, outlook: Outlook| {
+            let input = SizingInput {
+                vm: &vm(8),
+                need,
+                outlooks: &[outlook],
+                values: &[None; Metric::COUNT],
+                service: Some(&stateless),
+                share_now: 0.0,
+            };
+            size(&input, &SizingPolicy::default())
+        };
+        // 1 − 0.765 / 0.95, and over 1 a CPU cannot get.
+        let by_burst = sized(&reason(0.95), burst);
+        assert!((by_burst.share - 0.20).abs() < 1e-9, "{by_burst:?}");
+        assert!(
+            (by_burst.peak_no_action - 0.95).abs() < 1e-9,
+            "{by_burst:?}"
+        );
+        assert!((sized(&reason(3.0), burst).share - 0.24).abs() < 1e-9);
+        // A peak too short for the quantile: to the limit, and the margin under it.
+        let short = Outlook {
+            peak: 0.9,
+            crosses_at: Some(Timestamp::from_secs(1000)),
+            ..burst
+        };
+        assert!((sized(&reason(0.9), short).share - 0.1).abs() < 1e-9);
+        // Nothing is said to cross: by the quantile alone.
+        assert_eq!(sized(&need(Vec::new()), burst).share, 0.0);
     }
 
     #[test]

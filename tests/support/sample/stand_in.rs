@@ -7,9 +7,15 @@ use shadowcast::{
     engine::{
         command::{Answer, Command, Reply},
         handle::{Handle, Request},
+        preview::{SettingsPreview, StateCount, Verdict, VmPreview},
         snapshot::{ForecastRecord, Snapshot},
     },
+    health::HealthState,
     hypervisor::{Examination, Finding},
+    policy::{
+        DEFAULT_TOML, Settings,
+        edit::{self, Difference},
+    },
     problem::Problem,
 };
 use tokio::sync::{mpsc, watch};
@@ -113,6 +119,17 @@ impl StandIn {
                     report: Arc::new(report),
                 })
             }
+            Command::Settings => Ok(Answer::Settings {
+                file: "settings.toml".to_owned(),
+                text: DEFAULT_TOML.to_owned(),
+            }),
+            Command::SettingsPreview { text } => {
+                Settings::parse(text, "settings.toml").map(|after| {
+                    let changed = edit::differences(&Settings::default(), &after);
+                    let preview = Box::new(settings_preview(changed));
+                    Answer::SettingsPreview { preview }
+                })
+            }
             command => {
                 self.commands.push(command.clone());
                 if self.replies.is_empty() {
@@ -155,6 +172,31 @@ impl StandIn {
                 text: "Done.".to_owned(),
             }),
         }
+    }
+}
+
+fn settings_preview(changed: Vec<Difference>) -> SettingsPreview {
+    let verdict = |score, state, needs_shadow| Verdict {
+        score: Some(score),
+        state,
+        needs_shadow,
+    };
+    SettingsPreview {
+        changed,
+        vms: vec![VmPreview {
+            vm: super::vm_id("cart-api-03"),
+            name: "cart-api-03".to_owned(),
+            before: verdict(88, HealthState::Ok, false),
+            after: verdict(44, HealthState::Critical, true),
+        }],
+        states: vec![StateCount {
+            state: HealthState::Critical,
+            before: 2,
+            after: 3,
+        }],
+        needs_before: 2,
+        needs_after: 3,
+        forecasts_follow: false,
     }
 }
 
