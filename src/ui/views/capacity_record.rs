@@ -502,4 +502,14 @@ fn calibrated(ui: &mut Ui, card: Rect, total: &Worth) {
     }
     let id = ui.scope_id().with("calibration");
     calibration::ui(ui, id, place, total);
+    let free = place.height() - place.width();
+    if free > 60.0 {
+        let words = "On the line it happened as often as it was said. The larger a dot, the more hours it stands for.";
+        let note = Rect::from_min_max(
+            pos2(left, card.bottom() - free + 8.0),
+            card.max - vec2(16.0, 8.0),
+        );
+        let mut child = ui.new_child(UiBuilder::new().id_salt("note").max_rect(note));
+        text::wrapped(&mut child, words, theme::regular(12.5), tokens.dim);
+    }
 }
