@@ -66,6 +66,21 @@ struct Consent {
 }
 
 impl Consent {
+    /// Has the plan made; one that is only to be looked at is not kept.
+    fn ask(&self, session: &Session, command: Command) -> Result<(), Problem> {
+        let command = if self.dry_run {
+            Command::DryRun {
+                of: Box::new(command),
+            }
+        } else {
+            command
+        };
+        match session.handle.ask(command)? {
+            Answer::Proposal { proposal } => self.carry_out(session, &proposal),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Prints the plan; approves exactly that plan where the operator wants it.
     fn carry_out(&self, session: &Session, proposal: &Proposal) -> Result<(), Problem> {
         if self.json {
@@ -126,15 +141,13 @@ impl Create {
         let pool = (self.pool.as_deref())
             .map(|word| names::pool(&now, word))
             .transpose()?;
-        match session.handle.ask(Command::ShadowPropose {
+        let command = Command::ShadowPropose {
             vm,
             pool,
             rpo_seconds: self.rpo,
             share: self.share,
-        })? {
-            Answer::Proposal { proposal } => self.consent.carry_out(&session, &proposal),
-            other => Err(unexpected(&other)),
-        }
+        };
+        self.consent.ask(&session, command)
     }
 }
 
@@ -151,10 +164,7 @@ impl Retire {
     fn run(&self, context: &Context) -> Result<(), Problem> {
         let (session, now) = context.settled()?;
         let shadow = names::shadow(&now, &self.shadow)?.id.clone();
-        match session.handle.ask(Command::ShadowRetire { shadow })? {
-            Answer::Proposal { proposal } => self.consent.carry_out(&session, &proposal),
-            other => Err(unexpected(&other)),
-        }
+        self.consent.ask(&session, Command::ShadowRetire { shadow })
     }
 }
 

@@ -103,6 +103,11 @@ pub enum Command {
         shadow: ShadowId,
     },
 
+    /// The plan that a command would propose; nothing is kept.
+    DryRun {
+        of: Box<Command>,
+    },
+
     /// The split of an open proposal before approval: a new plan with a new digest.
     ProposalAdjust {
         proposal: ProposalId,

@@ -77,6 +77,7 @@ pub fn connect(
     uri: &str,
     engine: &EngineId,
 ) -> Result<Arc<dyn Hypervisor>, PlatformError> {
+    raw::share_heaps();
     let host = Host::new(name, Address::parse(uri)?, engine);
     host.run("connect", LONG_DEADLINE, |_| Ok(()))?;
     Ok(Arc::new(Libvirt {

@@ -12,6 +12,19 @@ use std::{
 use virt::{connect::Connect, domain::Domain, error::Error};
 use virt_sys as sys;
 
+/// Lets threads share two heaps. libvirt's answers about 10,000 VMs are millions of small pieces; with a heap for each
+/// thread, as the C library has it, their remains took 180 MB. Only what is called first counts.
+pub fn share_heaps() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: takes two numbers, no pointer; glibc locks its own state.
+        let taken = unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
+        if taken == 0 {
+            tracing::debug!("the C library keeps a heap for each thread");
+        }
+    }
+}
+
 /// One named value of a statistics record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
