@@ -6,6 +6,8 @@ mod sample;
 
 #[path = "console/capacity.rs"]
 mod capacity;
+#[path = "console/history.rs"]
+mod history;
 #[path = "console/settings.rs"]
 mod settings;
 

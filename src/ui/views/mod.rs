@@ -17,6 +17,7 @@ pub mod fleet_filter;
 pub mod fleet_marks;
 pub mod fleet_side;
 pub mod fleet_table;
+pub mod history_import;
 pub mod now;
 pub mod now_centre;
 pub mod now_kpi;
