@@ -46,6 +46,7 @@ mod decisions;
 mod history;
 mod judge;
 mod operations;
+mod proofs;
 mod proposals;
 mod replicas;
 mod settings;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Core, Pending, SourceRole, VmRecord, validate::failed};
+use super::{Core, Pending, SourceRole, VmRecord, proofs::failed};
 use crate::{
     engine::snapshot::{
         Alarm, EventView, GateView, OperationState, OperationView, ServerView, ServiceView,
