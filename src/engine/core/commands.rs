@@ -85,6 +85,13 @@ impl Core {
                 share,
             } => self.propose_by_hand(at, &vm, pool, rpo_seconds, share, out),
             Command::ShadowRetire { shadow } => self.propose_retire(at, &shadow, out),
+            Command::ShadowPromote {
+                shadow,
+                point,
+                attest_fenced,
+            } => self.propose_promote(at, &shadow, point, attest_fenced.as_deref(), out),
+            Command::ShadowCommit { shadow } => self.propose_commit(at, &shadow, out),
+            Command::ShadowRollback { shadow } => self.propose_rollback(at, &shadow, out),
             Command::ShadowSync { shadow } => self.sync_now(at, &shadow, out),
             Command::ProposalAdjust { proposal, share } => self.adjust(at, &proposal, share, out),
             Command::Approve {
@@ -475,6 +482,7 @@ impl Core {
                 "`shadowcast shadow list` shows them.",
             ));
         };
+        self.check_not_promoted(what, shadow)?;
         if !manifest.active {
             return Err(Problem::refused(
                 what,

@@ -42,6 +42,7 @@ mod decisions;
 mod history;
 mod judge;
 mod operations;
+mod promotion;
 mod proposals;
 mod replicas;
 mod settings;
@@ -53,6 +54,7 @@ mod traffic;
 mod view;
 mod vms;
 
+pub use promotion::Promotion;
 pub use shadows::Shadow;
 pub use sources::SourceConfig;
 
@@ -448,6 +450,8 @@ pub struct Core {
     progress: BTreeMap<EffectId, Progress>,
     retries: BTreeMap<OperationId, operations::Retry>,
     replicas: BTreeMap<ShadowId, replicas::Replica>,
+    /// When each primary that must stay off was last told so.
+    guarded: BTreeMap<ShadowId, Timestamp>,
     settling: Vec<ReplyTo>,
     forecast: vms::ForecastState,
     events: VecDeque<TimelineEntry>,
@@ -509,6 +513,7 @@ impl Core {
             progress: BTreeMap::new(),
             retries: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            guarded: BTreeMap::new(),
             settling: Vec::new(),
             forecast: vms::ForecastState::default(),
             events: kept.events.into_iter().collect(),
@@ -617,6 +622,7 @@ impl Core {
         self.retry_operations(at, out);
         self.keep_leases(at, out);
         self.run_cycles(at, out);
+        self.watch_promotions(at, out);
         self.expire_proposals(at, out);
         self.age_vms(at);
         self.decide(at, out);

@@ -11,7 +11,7 @@ use crate::{
     },
     problem::Problem,
     replication::Manifest,
-    shadow::{Plan, PlanKind, Precondition, Step, plan},
+    shadow::{Plan, PlanKind, Precondition, Step, plan, promotion::PromotionStep},
     units::{OperationId, SourceName, Timestamp},
 };
 
@@ -223,6 +223,9 @@ impl Core {
                     self.perform(pending, action, out);
                 }
             },
+            Step::Promotion(step) => {
+                return self.start_promotion_step(at, id, index, step, pending, out);
+            }
             step => {
                 self.perform(pending, Action::Step(Box::new(step)), out);
             }
@@ -270,6 +273,10 @@ impl Core {
                 self.append(at, id, Entry::UndoDone { step: index }, out);
                 true
             }
+            Step::Promotion(promotion) if promotion.has_no_undo() => {
+                self.append(at, id, Entry::UndoDone { step: index }, out);
+                true
+            }
             _ => {
                 self.perform(pending, Action::Undo(Box::new(step)), out);
                 false
@@ -294,6 +301,10 @@ impl Core {
         match result {
             Ok(outcome) => {
                 self.retries.remove(id);
+                if self.caught_up_with_another(&step, &outcome, out) {
+                    self.advance(at, id, out);
+                    return;
+                }
                 let note = self.step_succeeded(&step, outcome, out);
                 self.append(at, id, Entry::StepDone { step: index, note }, out);
                 self.after_step(&step, out);
@@ -340,6 +351,10 @@ impl Core {
                         manifest.clone(),
                     ))));
                 }
+                format!("{} bytes shipped", shipped.shipped_bytes)
+            }
+            (Step::Promotion(PromotionStep::CatchUp { shadow, .. }), Outcome::Shipped(shipped)) => {
+                self.commit_flight(shadow, &shipped, out);
                 format!("{} bytes shipped", shipped.shipped_bytes)
             }
             (Step::RemoveReplica { shadow, .. }, outcome) => {
@@ -391,6 +406,7 @@ impl Core {
                     )));
                 }
                 self.append(at, id, Entry::UndoDone { step: index }, out);
+                self.after_step(&step, out);
             }
             Err(failure) if self.retry_later(at, id, &failure) => return,
             Err(failure) => {
@@ -560,8 +576,8 @@ impl Core {
         if !operation.unwinds() {
             return Err(Problem::refused(
                 what,
-                "a removal only goes forward: what is gone cannot come back",
-                "Create the shadow anew when it has ended.",
+                "it only goes forward: what is gone, or written by now, would be lost on the way back",
+                "Wait for its end, and plan what is wanted then.",
             ));
         }
         self.retries.remove(id);
@@ -634,5 +650,9 @@ pub(super) const fn kind_name(kind: PlanKind) -> &'static str {
         PlanKind::Create => "Shadow creation",
         PlanKind::Traffic => "Traffic change",
         PlanKind::Retire => "Retirement",
+        PlanKind::Promote => "Promotion",
+        PlanKind::Commit => "Commit",
+        PlanKind::Rollback => "Rollback",
+        PlanKind::Guard => "Guarded stop",
     }
 }

@@ -34,6 +34,7 @@ impl Core {
             .manifests
             .values()
             .filter(|manifest| manifest.active && !busy.contains(&manifest.vm))
+            .filter(|manifest| !self.is_promoted(&manifest.shadow))
             .filter(|manifest| self.cycle_due(at, manifest))
             .map(|manifest| manifest.shadow.clone())
             .collect();
@@ -103,7 +104,7 @@ impl Core {
     }
 
     /// Guest-side names and sizes of the disks that are replicated.
-    fn disks_of(&self, shadow: &ShadowId) -> Vec<(String, u64)> {
+    pub(super) fn disks_of(&self, shadow: &ShadowId) -> Vec<(String, u64)> {
         self.shadows
             .get(shadow)
             .and_then(|shadow| shadow.spec.as_ref())

@@ -26,6 +26,7 @@ mod balancer;
 mod clock;
 mod disks;
 mod fault;
+mod fences;
 mod handles;
 mod layers;
 mod load;

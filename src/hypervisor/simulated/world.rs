@@ -10,6 +10,7 @@ use super::{
     clock::Clock,
     disks::{Checkpoint, Volume, VolumeKey},
     fault::{FaultKind, Faults, Verb},
+    fences::{Fenced, Stops},
     load::{Curve, mix},
     roster::{Record, Roster},
     scenario::FleetSpec,
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub roster: Roster,
     pub clock: Arc<dyn Clock>,
     world: Mutex<World>,
+    /// When each primary stood still; apart from the world, since a disk's content is asked for under its lock.
+    pub stops: Mutex<Stops>,
 }
 
 pub(super) struct World {
@@ -52,6 +55,8 @@ pub(super) struct World {
     /// By source and uuid.
     pub shadows: BTreeMap<VmId, Shadow>,
     pub balancer: Balancer,
+    /// Primaries that somebody has stopped or marked.
+    pub fences: BTreeMap<VmId, Fenced>,
     /// What no engine may ever do, and this one did.
     pub violations: Vec<String>,
 }
@@ -135,6 +140,7 @@ impl Shared {
             manifests: BTreeMap::new(),
             leases: BTreeMap::new(),
             shadows: BTreeMap::new(),
+            fences: BTreeMap::new(),
             balancer: Balancer::new(&spec, &roster),
             violations: Vec::new(),
         };
@@ -143,6 +149,7 @@ impl Shared {
             roster,
             clock,
             world: Mutex::new(world),
+            stops: Mutex::new(Stops::default()),
         }
     }
 

@@ -103,6 +103,10 @@ fn head(ui: &mut Ui, proposal: &Proposal, by: &str) {
         PlanKind::Create => format!("Approve shadow for {name}"),
         PlanKind::Traffic => format!("Approve traffic for {name}"),
         PlanKind::Retire => format!("Approve retiring the shadow of {name}"),
+        PlanKind::Promote => format!("Promote the shadow of {name}"),
+        PlanKind::Commit => format!("Commit the promotion for {name}"),
+        PlanKind::Rollback => format!("Roll back to {name}"),
+        PlanKind::Guard => format!("Keep {name} off"),
     };
     text::fit(
         ui,
