@@ -146,7 +146,7 @@ pub struct Readings {
 /// Something on a platform that bears an engine's mark.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Owned {
-    /// `domain`, `volume`, `checkpoint`, `server`, …
+    /// `domain`, `volume`, `checkpoint`, `server`, `mark` (on a primary that is fenced), …
     pub kind: String,
     pub name: String,
 }

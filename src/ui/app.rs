@@ -443,6 +443,15 @@ impl App {
                 Command::ShadowRetire { .. } | Command::TrafficSet { .. },
                 Ok(Answer::Proposal { proposal }),
             ) => self.go(Go::Proposal(proposal.id.clone())),
+            (
+                Command::ShadowPromote { .. }
+                | Command::ShadowCommit { .. }
+                | Command::ShadowRollback { .. },
+                Ok(Answer::Proposal { proposal }),
+            ) => {
+                self.go(Go::Proposal(proposal.id.clone()));
+                self.now_view.review(proposal);
+            }
             _ => {}
         }
     }

@@ -312,6 +312,7 @@ impl Core {
             Err(failure) if forward && self.retry_later(at, id, &failure) => return,
             Err(failure) => {
                 self.retries.remove(id);
+                self.catch_up_lost_its_checkpoint(&step, &failure, out);
                 let why = format!("{}: {}", plan::describe(&step), failure.why);
                 let (vm, name) = self.vm_of(id);
                 let text = format!("{name}: {why}");

@@ -211,6 +211,22 @@ impl Core {
         true
     }
 
+    /// A full copy while the primary stands still would take too long: the promotion fails, and the cycles make it.
+    pub(super) fn catch_up_lost_its_checkpoint(
+        &mut self,
+        step: &Step,
+        failure: &super::Failure,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Step::Promotion(PromotionStep::CatchUp { shadow, .. }) = step
+            && failure.checkpoint_lost
+            && let Some(manifest) = self.manifests.get_mut(shadow)
+        {
+            manifest.lose_checkpoint();
+            out.push(Effect::Put(Document::Manifest(Box::new(manifest.clone()))));
+        }
+    }
+
     pub(super) fn commit_flight(
         &mut self,
         shadow: &ShadowId,

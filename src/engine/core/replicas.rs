@@ -181,8 +181,7 @@ impl Core {
         };
         let news = manifest.stalled.is_none();
         if failure.checkpoint_lost {
-            manifest.checkpoint = None;
-            manifest.in_flight = None;
+            manifest.lose_checkpoint();
         }
         // The flight goes on under its own names: a complete spool is shipped again, anything less is taken anew. It may
         // have left something on a source that was not even reached, which only these names find again.

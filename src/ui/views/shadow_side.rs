@@ -3,7 +3,7 @@
 use eframe::egui::{Id, Rect, ScrollArea, Sense, Ui, UiBuilder, pos2, vec2};
 use egui_material_icons::icons;
 
-use super::{proposal_split::split_figures, shadows::Wanted};
+use super::{promotion, proposal_split::split_figures, shadows::Wanted};
 use crate::{
     engine::{
         command::Command,
@@ -41,6 +41,10 @@ pub fn ui(
         .show(&mut child, |ui| {
             head(ui, shadow, pass);
             text::rule(ui, 12.0, 8.0);
+            if let Some(view) = &shadow.promotion {
+                promotion::window(ui, view, pass);
+                text::rule(ui, 12.0, 8.0);
+            }
             traffic(ui, shadow, wanted, pass);
             if let Some(gate) = &shadow.gate {
                 text::rule(ui, 12.0, 8.0);
@@ -319,34 +323,42 @@ fn held(ui: &mut Ui, shadow: &ShadowView, pass: &Pass<'_>) {
 }
 
 fn buttons(ui: &mut Ui, foot: Rect, shadow: &ShadowView, pass: &mut Pass<'_>) {
+    if shadow.promotion.is_some() {
+        return promotion::buttons(ui, foot, shadow, pass);
+    }
     let leaving = shadow.state == ShadowState::Retiring;
-    let retire = Rect::from_min_size(foot.min + vec2(0.0, 12.0), vec2(foot.width(), 36.0));
     let off = pass
         .blocked
         .or(leaving.then_some("It is being retired already."));
-    let mut button = Button::new("Retire shadow", Look::Danger).off(off);
-    button.tooltip =
-        Some("Works out the plan that drains and removes it; nothing runs before you approve it");
-    if button.put(ui, retire).clicked() {
-        pass.out.push(Command::ShadowRetire {
-            shadow: shadow.id.clone(),
-        });
-    }
-    let half = (foot.width() - 8.0) / 2.0;
-    let row = retire.bottom() + 8.0;
-    let sync = Rect::from_min_size(pos2(foot.left(), row), vec2(half, 32.0));
-    let open = Rect::from_min_size(pos2(foot.left() + half + 8.0, row), vec2(half, 32.0));
+    let promote = Rect::from_min_size(foot.min + vec2(0.0, 12.0), vec2(foot.width(), 36.0));
+    let early = (shadow.state == ShadowState::Creating).then_some("It is not complete yet.");
+    promotion::promote_button(ui, promote, shadow, off.or(early), pass);
+    let third = (foot.width() - 16.0) / 3.0;
+    let place = |index: f32| {
+        let left = foot.left() + index * (third + 8.0);
+        Rect::from_min_size(pos2(left, promote.bottom() + 8.0), vec2(third, 32.0))
+    };
     let mut button = Button::new("Take a point", Look::Secondary).off(off);
     button.tooltip = Some("Starts a replication cycle now, out of turn");
-    if button.put(ui, sync).clicked() {
+    if button.put(ui, place(0.0)).clicked() {
         pass.out.push(Command::ShadowSync {
             shadow: shadow.id.clone(),
         });
     }
     if Button::new("Open the VM", Look::Secondary)
-        .put(ui, open)
+        .put(ui, place(1.0))
         .clicked()
     {
         pass.go.push(Go::OpenVm(shadow.vm.clone()));
+    }
+    let mut button = Button::new("Retire", Look::Danger)
+        .named("Retire shadow")
+        .off(off);
+    button.tooltip =
+        Some("Works out the plan that drains and removes it; nothing runs before you approve it");
+    if button.put(ui, place(2.0)).clicked() {
+        pass.out.push(Command::ShadowRetire {
+            shadow: shadow.id.clone(),
+        });
     }
 }
