@@ -7,12 +7,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::{
     health::{StateBounds, Weights},
     problem::Problem,
+    replication::ladder::Ladder,
 };
 
 mod check;
 pub mod edit;
 mod judging;
 pub mod types;
+pub mod validation;
 
 use types::TypeRule;
 
@@ -30,12 +32,15 @@ pub struct Settings {
     pub shadow: ShadowSettings,
     pub gate: GateSettings,
     pub promotion: PromotionSettings,
+    pub validation: ValidationSettings,
     pub approval: ApprovalSettings,
     /// The first that fits names a VM's type.
     pub types: Vec<TypeRule>,
     /// By VM name.
     pub vm: BTreeMap<String, Limits>,
 }
+
+pub use validation::ValidationSettings;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -171,8 +176,12 @@ pub struct ShadowSettings {
     /// The primary's p95 is brought this far under its limit, 0..=1.
     pub margin: f64,
     pub max_share: f64,
-    /// Recovery points that are kept.
+    /// The newest recovery points, so many, are kept.
     pub keep_points: u32,
+    /// And the newest of each hour, for so many hours.
+    pub keep_hourly: u32,
+    /// And the newest of each day, for so many days.
+    pub keep_daily: u32,
     /// Layers under the newest point before the chain is flattened.
     pub max_chain: u32,
     /// 0..=1 of a pool's memory that stays free after placement.
@@ -281,7 +290,9 @@ impl Default for ShadowSettings {
             margin: 0.1,
             max_share: 0.6,
             keep_points: 8,
-            max_chain: 24,
+            keep_hourly: 12,
+            keep_daily: 7,
+            max_chain: 48,
             pool_headroom: 0.1,
             seed_max_cpu: 0.9,
             seed_wait_seconds: 120,
@@ -325,6 +336,7 @@ impl Default for Settings {
             shadow: ShadowSettings::default(),
             gate: GateSettings::default(),
             promotion: PromotionSettings::default(),
+            validation: ValidationSettings::default(),
             approval: ApprovalSettings::default(),
             types: Vec::new(),
             vm: BTreeMap::new(),
@@ -353,6 +365,15 @@ impl Settings {
         })?;
         settings.check(text, name)?;
         Ok(settings)
+    }
+
+    /// The recovery points that are kept.
+    pub fn ladder(&self) -> Ladder {
+        Ladder {
+            last: self.shadow.keep_points,
+            hourly: self.shadow.keep_hourly,
+            daily: self.shadow.keep_daily,
+        }
     }
 
     /// The source that samples are sent to.

@@ -13,6 +13,7 @@ const MAY_DO_IO: &[&str] = &[
     "engine/collect.rs",
     "engine/handle.rs",
     "engine/librarian.rs",
+    "engine/librarian/capacity.rs",
     "engine/perform.rs",
     "engine/remote.rs",
     "engine/send.rs",

@@ -2,6 +2,9 @@
 //!
 //! No engine runs beside it, so every call runs one itself until it is done.
 
+#[path = "cli/capacity.rs"]
+mod capacity;
+
 use std::{
     ffi::OsStr,
     fs,

@@ -300,10 +300,14 @@ fn die_and_carry_on(death: Death) {
         .map(|operation| (operation.kind, operation.state));
     match newest {
         None
-        | Some((PlanKind::Promote, OperationState::Undone))
-        | Some((PlanKind::Rollback, OperationState::Done)) => assert_as_before(&world, &now, &at),
-        Some((PlanKind::Promote, OperationState::Done))
-        | Some((PlanKind::Rollback, OperationState::Undone)) => {
+        | Some(
+            (PlanKind::Promote, OperationState::Undone)
+            | (PlanKind::Rollback, OperationState::Done),
+        ) => assert_as_before(&world, &now, &at),
+        Some(
+            (PlanKind::Promote, OperationState::Done)
+            | (PlanKind::Rollback, OperationState::Undone),
+        ) => {
             assert_promoted(&world, &now, &at);
             alive(roll_back(&mut second)).unwrap_or_else(|problem| panic!("{at}: {problem}"));
         }

@@ -31,7 +31,9 @@ pub fn read(text: &str, zone: &str) -> Result<Read, String> {
     if text.len() > MAX_BYTES {
         return Err(format!("it is larger than {} MiB", MAX_BYTES >> 20));
     }
-    let calendar: Calendar = text.parse()?;
+    let calendar: Calendar = text.parse().map_err(|_| {
+        "it is no whole iCalendar, from BEGIN:VCALENDAR to END:VCALENDAR".to_owned()
+    })?;
     let mut found = Read::default();
     for one in calendar
         .components

@@ -36,10 +36,11 @@ impl Man {
             Problem::failed(
                 "The manual was not written.",
                 error.to_string(),
-                "Give a folder that exists and can be written to.",
+                "Give a folder that can be written to.",
             )
         };
         if let Some(dir) = &self.dir {
+            std::fs::create_dir_all(dir).map_err(not_written)?;
             return clap_mangen::generate_to(Cli::command(), dir).map_err(not_written);
         }
         let mut page = Vec::new();

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::Read as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::{Args, Subcommand};
@@ -19,11 +20,15 @@ use crate::{
     calendar::{Event, EventKind, Target, holidays, ics, table},
     engine::{
         command::{Answer, Command},
+        handle::Handle,
         snapshot::{EventReport, EventView, Snapshot},
     },
     problem::Problem,
     units::{EventId, Timestamp, printable},
 };
+
+/// The engine shows a new entry a moment after it has kept it.
+const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// What is known to come: sales, campaigns, maintenance, holidays; and what it does to the load
 #[derive(Subcommand)]
@@ -221,7 +226,7 @@ pub struct Add {
     #[arg(long, value_name = "TARGET", value_parser = Target::parse)]
     affects: Vec<Target>,
     /// What you expect of it: 1.5 is half as much again; learned where left out
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     factor: Option<f64>,
     /// Leave its occurrences out of what is learned
     #[arg(long)]
@@ -239,7 +244,7 @@ impl Add {
     fn run(&self, context: &Context) -> Result<(), Problem> {
         let zone = self.zone.clone().unwrap_or_else(own_zone);
         let starts = moment(&self.starts, &zone)?;
-        let session = context.open()?;
+        let (session, _now) = context.settled()?;
         let event = Event {
             id: EventId::default(),
             name: self.name.clone(),
@@ -255,13 +260,29 @@ impl Add {
         match session.handle.ask(Command::EventPut {
             event: Box::new(event),
         })? {
-            Answer::Event { event } => output::line(&format!(
-                "{} is in the calendar as {}.",
-                printable(&event.name),
-                event.id
-            )),
+            Answer::Event { event } => {
+                output::line(&format!(
+                    "{} is in the calendar as {}.",
+                    printable(&event.name),
+                    event.id
+                ))?;
+                warn_if_nobody(&session.handle, &event.id);
+                Ok(())
+            }
             other => Err(unexpected(&other)),
         }
+    }
+}
+
+/// A name that nobody has is easily typed.
+fn warn_if_nobody(handle: &Handle, id: &EventId) {
+    let entry = |now: &Snapshot| {
+        let mut views = now.calendar.iter();
+        views.find(|view| view.event.id == *id).map(|view| view.vms)
+    };
+    let known = handle.wait_for(SHOWN_WITHIN, |now| entry(now).is_some());
+    if known.and_then(|now| entry(&now)) == Some(0) {
+        output::note("No VM is known now that it affects; it stands for those to come.");
     }
 }
 

@@ -17,6 +17,9 @@ use crate::{
 /// List what asks for a decision, most urgent first
 #[derive(Args)]
 pub struct Proposals {
+    /// Also those that have been decided, have expired or no longer fit
+    #[arg(long)]
+    all: bool,
     #[arg(long)]
     json: bool,
 }
@@ -30,7 +33,11 @@ impl Proposals {
         let mut listing = Listing::new(&[
             "id", "urgency", "vm", "kind", ">share", "state", "crosses", "why",
         ]);
-        for proposal in &now.proposals {
+        let waits = |state: &ProposalState| {
+            matches!(state, ProposalState::Open | ProposalState::Snoozed { .. })
+        };
+        let shown = now.proposals.iter();
+        for proposal in shown.filter(|proposal| self.all || waits(&proposal.state)) {
             let need = &proposal.need;
             let crosses = need.crosses_at.map(|at| output::relative(at, now.at));
             listing.row([
@@ -53,7 +60,8 @@ fn urgency_text(urgency: Urgency) -> Text {
     match urgency {
         Urgency::Now => Text::bad(word),
         Urgency::Soon => Text::warn(word),
-        Urgency::Later | Urgency::GiveBack => word.into(),
+        Urgency::Later => word.into(),
+        Urgency::GiveBack => "give back".into(),
     }
 }
 
@@ -105,12 +113,15 @@ pub fn show(proposal: &Proposal, now: Timestamp) -> Result<(), Problem> {
             output::relative(at, now)
         ))?;
     }
-    output::line(&format!(
-        "shadow: {} vCPU, {} memory, {} of the VM's traffic",
-        proposal.sizing.vcpus,
-        output::bytes(proposal.sizing.memory_bytes),
-        output::percent(proposal.sizing.share)
-    ))?;
+    // A plan that ends a shadow sizes none.
+    if proposal.sizing.vcpus > 0 {
+        output::line(&format!(
+            "shadow: {} vCPU, {} memory, {} of the VM's traffic",
+            proposal.sizing.vcpus,
+            output::bytes(proposal.sizing.memory_bytes),
+            output::percent(proposal.sizing.share)
+        ))?;
+    }
     placement(proposal)?;
     checks(proposal)?;
     steps(proposal)?;

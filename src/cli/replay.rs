@@ -11,6 +11,7 @@ use super::{
     policy,
 };
 use crate::{
+    calendar::Affecting,
     engine::{
         command::{Answer, Command},
         handle::Handle,
@@ -22,9 +23,11 @@ use crate::{
     problem::Problem,
     shadow::{
         PlanKind, ready,
-        replay::{Load, Raised, ReplayInput, ReplayPolicy, Replayed, Verdict, replay},
+        replay::{
+            LOOKS_BACK_SECONDS, Load, Raised, ReplayInput, ReplayPolicy, Replayed, Verdict, replay,
+        },
     },
-    units::Timestamp,
+    units::{ServiceName, Timestamp},
 };
 
 /// What forecasts are made of.
@@ -150,13 +153,14 @@ fn ready_seconds(now: &Snapshot) -> u32 {
 }
 
 fn one(handle: &Handle, now: &Snapshot, view: &VmView, terms: &Terms) -> Result<Replayed, Problem> {
+    let events = events(now, view, terms);
     let mut measured: Vec<(Metric, f64, Series)> = Vec::new();
     for metric in Metric::FORECAST {
         // Without a limit nothing can be crossed.
         let Some(limit) = limit(view, metric, &terms.settings) else {
             continue;
         };
-        let series = history(handle, view, metric, terms)?;
+        let series = history(handle, view, metric, terms, events.is_empty())?;
         if series.values.iter().any(|value| value.is_finite()) {
             measured.push((metric, limit, series));
         }
@@ -177,12 +181,32 @@ fn one(handle: &Handle, now: &Snapshot, view: &VmView, terms: &Terms) -> Result<
     let input = ReplayInput {
         vm: &view.vm,
         service,
+        events: &events,
         loads: &loads,
         from: terms.from,
         to: terms.to,
         step_seconds: terms.step_seconds,
     };
     Ok(replay(&input, &terms.policy))
+}
+
+/// What the calendar of today says of the VM, from as far back as events are learned from.
+fn events(now: &Snapshot, view: &VmView, terms: &Terms) -> Vec<Affecting> {
+    let back = i64::try_from(LOOKS_BACK_SECONDS).unwrap_or(i64::MAX);
+    let ahead = i64::from(terms.policy.need.horizon_seconds);
+    let (from, to) = (terms.from.plus_secs(-back), terms.to.plus_secs(ahead));
+    let services: Vec<&ServiceName> = now
+        .services
+        .iter()
+        .map(|view| &view.service)
+        .filter(|service| service.members.iter().any(|member| member.vm == view.vm.id))
+        .map(|service| &service.name)
+        .collect();
+    now.calendar
+        .iter()
+        .filter(|known| known.event.affects(&view.vm, &services))
+        .filter_map(|known| Affecting::of(&known.event, from, to))
+        .collect()
 }
 
 /// The limit that the engine goes by now; the settings' where it has no forecast.
@@ -204,8 +228,14 @@ fn history(
     view: &VmView,
     metric: Metric,
     terms: &Terms,
+    without_events: bool,
 ) -> Result<Series, Problem> {
-    let before = i64::try_from(HISTORY_SECONDS).unwrap_or(i64::MAX);
+    let before = if without_events {
+        HISTORY_SECONDS
+    } else {
+        LOOKS_BACK_SECONDS
+    };
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
     let after = i64::from(terms.policy.need.horizon_seconds);
     let step = i64::from(SERIES_STEP_SECONDS);
     let start = terms.from.plus_secs(-before).as_secs().div_euclid(step) * step;

@@ -1,4 +1,5 @@
-//! `shadow create|list|show|sync|promote|commit|rollback|retire`: shadows by hand. What changes something prints its plan and asks.
+//! `shadow create|list|show|sync|promote|commit|rollback|retire` and those of [`prove`]: shadows by hand. What changes
+//! something prints its plan and asks.
 
 use clap::{Args, Subcommand};
 
@@ -9,10 +10,8 @@ use super::{
     json::{self, ProposalJson, ShadowJson},
     names,
     output::{self, Listing, Text},
-    parse, proposals,
+    parse, proposals, prove,
 };
-mod promotion;
-
 use crate::{
     engine::{
         command::{Answer, Command},
@@ -21,8 +20,10 @@ use crate::{
     },
     problem::Problem,
     shadow::{Check, CheckOutcome, PlanKind, Proposal},
-    units::{ShadowId, printable},
+    units::{ShadowId, Timestamp, printable},
 };
+
+mod promotion;
 
 /// Shadows by hand
 #[derive(Subcommand)]
@@ -34,6 +35,11 @@ pub enum Shadow {
     Promote(promotion::Promote),
     Commit(promotion::Commit),
     Rollback(promotion::Rollback),
+    Points(prove::Points),
+    Pin(prove::Pin),
+    Unpin(prove::Unpin),
+    Validate(prove::Validate),
+    Proofs(prove::Proofs),
     Retire(Retire),
 }
 
@@ -47,6 +53,11 @@ impl Shadow {
             Self::Promote(verb) => verb.run(context),
             Self::Commit(verb) => verb.run(context),
             Self::Rollback(verb) => verb.run(context),
+            Self::Points(verb) => verb.run(context),
+            Self::Pin(verb) => verb.run(context),
+            Self::Unpin(verb) => verb.run(context),
+            Self::Validate(verb) => verb.run(context),
+            Self::Proofs(verb) => verb.run(context),
             Self::Retire(verb) => verb.run(context),
         }
     }
@@ -74,6 +85,21 @@ struct Consent {
 }
 
 impl Consent {
+    /// Has the plan made; one that is only to be looked at is not kept.
+    fn ask(&self, session: &Session, command: Command) -> Result<(), Problem> {
+        let command = if self.dry_run {
+            Command::DryRun {
+                of: Box::new(command),
+            }
+        } else {
+            command
+        };
+        match session.handle.ask(command)? {
+            Answer::Proposal { proposal } => self.carry_out(session, &proposal),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Prints the plan; approves exactly that plan where the operator wants it.
     fn carry_out(&self, session: &Session, proposal: &Proposal) -> Result<(), Problem> {
         if self.json {
@@ -158,15 +184,13 @@ impl Create {
         let pool = (self.pool.as_deref())
             .map(|word| names::pool(&now, word))
             .transpose()?;
-        match session.handle.ask(Command::ShadowPropose {
+        let command = Command::ShadowPropose {
             vm,
             pool,
             rpo_seconds: self.rpo,
             share: self.share,
-        })? {
-            Answer::Proposal { proposal } => self.consent.carry_out(&session, &proposal),
-            other => Err(unexpected(&other)),
-        }
+        };
+        self.consent.ask(&session, command)
     }
 }
 
@@ -183,10 +207,7 @@ impl Retire {
     fn run(&self, context: &Context) -> Result<(), Problem> {
         let (session, now) = context.settled()?;
         let shadow = names::shadow(&now, &self.shadow)?.id.clone();
-        match session.handle.ask(Command::ShadowRetire { shadow })? {
-            Answer::Proposal { proposal } => self.consent.carry_out(&session, &proposal),
-            other => Err(unexpected(&other)),
-        }
+        self.consent.ask(&session, Command::ShadowRetire { shadow })
     }
 }
 
@@ -204,7 +225,8 @@ impl List {
             return output::json(&json::shadows(&now));
         }
         let mut listing = Listing::new(&[
-            "id", "vm", "name", "pool", "state", ">lag", ">behind", ">rpo", ">points", ">share",
+            "id", "vm", "name", "pool", "state", ">lag", ">behind", ">rpo", ">points", "proof",
+            ">share",
         ]);
         for view in &now.shadows {
             listing.row([
@@ -217,6 +239,7 @@ impl List {
                 output::or_dash(view.lag_bytes.map(output::bytes)).into(),
                 output::seconds(u64::from(view.rpo_seconds)).into(),
                 view.points.len().into(),
+                last_proof_text(view, now.at),
                 output::percent(view.traffic_share).into(),
             ]);
         }
@@ -233,6 +256,16 @@ fn state_text(view: &ShadowView) -> Text {
         | ShadowState::Retiring
         | ShadowState::Promoted
         | ShadowState::Committed => word.into(),
+    }
+}
+
+/// The age of the newest proof, beside the objective that it is about.
+fn last_proof_text(view: &ShadowView, now: Timestamp) -> Text {
+    match &view.last_proof {
+        _ if view.proving => "proving".into(),
+        None => output::UNKNOWN.into(),
+        Some(mark) if mark.passed => Text::good(output::relative(mark.at, now)),
+        Some(mark) => Text::bad(format!("FAILED {}", output::relative(mark.at, now))),
     }
 }
 
@@ -261,20 +294,16 @@ impl Show {
             return output::json(&ShadowJson::from(view));
         }
         summary(view)?;
-        let mut listing = Listing::new(&[">point", "at", "age", "consistent", ">shipped", ""]);
+        let mut listing = prove::points_listing();
         for point in view.points.iter().rev() {
-            let used = if view.serving_from == Some(point.number) {
-                "serving"
-            } else {
-                ""
-            };
             listing.row([
                 point.number.into(),
                 output::moment(point.at).into(),
                 output::relative(point.at, now.at).into(),
                 output::word(&point.consistent).into(),
-                output::bytes(point.shipped_bytes).into(),
-                used.into(),
+                output::bytes(point.stored_bytes).into(),
+                prove::proof_text(point, now.at),
+                prove::marks(view, point).into(),
             ]);
         }
         listing.show_or("No recovery point is complete yet.")

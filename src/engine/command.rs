@@ -20,6 +20,7 @@ use crate::{
         Digest, EventId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName,
         Timestamp, VmId,
     },
+    validation::proof::Proof,
 };
 pub use crate::{
     store::metrics::{Stats as HistoryStats, Tier, TierStats, Verified as HistoryVerified},
@@ -119,6 +120,22 @@ pub enum Command {
         shadow: ShadowId,
     },
 
+    /// Plans that a recovery point is tried in a clone; the newest where none is named.
+    ShadowValidate {
+        shadow: ShadowId,
+        point: Option<u64>,
+    },
+    /// Keeps a point whatever the ladder says, or no longer.
+    ShadowPin {
+        shadow: ShadowId,
+        point: u64,
+        pinned: bool,
+    },
+    /// The plan that a command would propose; nothing is kept.
+    DryRun {
+        of: Box<Command>,
+    },
+
     /// The split of an open proposal before approval: a new plan with a new digest.
     ProposalAdjust {
         proposal: ProposalId,
@@ -212,6 +229,10 @@ pub enum Command {
     Proposal {
         proposal: ProposalId,
     },
+    /// What the validations of a shadow found, with all evidence.
+    Proofs {
+        shadow: ShadowId,
+    },
     Journal {
         operation: OperationId,
     },
@@ -270,6 +291,10 @@ pub enum Answer {
     },
     History {
         series: Series,
+    },
+    Proofs {
+        /// Newest first.
+        proofs: Vec<Proof>,
     },
     ForecastRecord {
         record: Arc<ForecastRecord>,

@@ -41,6 +41,8 @@ use records::{Judging, Records};
 const HISTORY_SECONDS: i64 = 14 * 86_400;
 /// What is learned of events looks back on.
 const LEARN_SECONDS: i64 = 56 * 86_400;
+/// Days around an occurrence that lies further back, in hours.
+const AROUND_SECONDS: i64 = 8 * 86_400;
 /// Outlooks that are sent at once.
 const BATCH: usize = 250;
 /// Points of a chart, at most.
@@ -323,6 +325,32 @@ impl Desk {
         Ok(series)
     }
 
+    /// Hours from before what is learned from in fine steps, where any of `events` was that long ago.
+    fn older(
+        &mut self,
+        vm: &VmId,
+        metric: Metric,
+        now: Timestamp,
+        events: &[Affecting],
+        own: &OwnHistory,
+    ) -> Result<Option<Series>, Problem> {
+        let fine_from = now.plus_secs(-LEARN_SECONDS);
+        let windows = events.iter().flat_map(|event| &event.windows);
+        let Some(first) = windows.map(|window| window.from).min() else {
+            return Ok(None);
+        };
+        if first >= fine_from {
+            return Ok(None);
+        }
+        // The days around an occurrence tell what is usual.
+        let (from, to) = (
+            first.plus_secs(-AROUND_SECONDS),
+            fine_from.plus_secs(AROUND_SECONDS),
+        );
+        self.series(vm, metric, from.floor_to(3600), to, 3600, own)
+            .map(Some)
+    }
+
     /// What an event did to the CPU of those whom it affects.
     fn event_report(
         &mut self,
@@ -333,14 +361,15 @@ impl Desk {
         let mut found = Vec::with_capacity(vms.len());
         for (vm, vm_name, events, own) in vms {
             let series = self.training(&vm, Metric::Cpu, now, LEARN_SECONDS, &own)?;
+            let older = self.older(&vm, Metric::Cpu, now, &events, &own)?;
             let of_event = |known: &EventId| *known == event;
-            let outcomes = uplift::outcomes(&series, &events)
+            let outcomes = uplift::outcomes(&series, older.as_ref(), &events)
                 .into_iter()
                 .find(|(known, _)| of_event(known))
                 .map(|(_, outcomes)| outcomes)
                 .unwrap_or_default();
             let model = Model::LIVE.forecaster();
-            let learned = uplift::predict(model, &series, 1, &events).ok();
+            let learned = uplift::predict(model, &series, older.as_ref(), 1, &events).ok();
             let learned = learned
                 .into_iter()
                 .flat_map(|(_, learned)| learned)

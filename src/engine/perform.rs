@@ -6,14 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-mod promotion;
-
 use super::core::{Action, Failure, Outcome};
 use crate::{
     hypervisor::{
         self, Claim, Control, ErrorKind, Examination, Finding, Hypervisor, simulated::Clock,
     },
-    replication::{IncrementSpec, Manifest, Progress, cycle::Shipped},
+    replication::{IncrementSpec, Manifest, Progress, cycle::Shipped, digest::Digested},
     shadow::{ShadowSpec, ShareSpec, Step},
     store::settings::SettingsFile,
     telemetry::prometheus::client::{self, Prometheus},
@@ -21,6 +19,9 @@ use crate::{
     units::{SourceName, VmId},
     validation::{Probe, Prober},
 };
+
+mod clone;
+mod promotion;
 
 /// Between two looks at something that is waited for.
 const POLL_MILLIS: u64 = 200;
@@ -61,12 +62,31 @@ impl Performer {
         spooled: &dyn Fn(),
     ) -> Result<Outcome, Failure> {
         match action {
-            Action::Step(step) => self.step(step).map(|note| Outcome::Done { note }),
+            Action::Step(step) => match &**step {
+                Step::RemoveClone { clone } => {
+                    let console = self.remove_clone(clone)?;
+                    Ok(Outcome::CloneGone { console })
+                }
+                step => self.step(step).map(|note| Outcome::Done { note }),
+            },
+            Action::CheckClone {
+                clone,
+                check,
+                timeout_seconds,
+                layers,
+            } => self
+                .check_clone(clone, check, *timeout_seconds, layers, control)
+                .map(Outcome::Checked),
             Action::Undo(step) => self.undo(step).map(|()| done()),
             Action::Cycle { spec, resume } => self
                 .cycle(spec, *resume, control, spooled)
                 .map(Outcome::Shipped),
             Action::Flatten { manifest } => self.flatten(manifest, control).map(|()| done()),
+            Action::Merge { merge } => {
+                let target = self.hypervisor(&merge.pool.source())?;
+                let stored_bytes = target.ensure_merged(merge, control)?;
+                Ok(Outcome::Merged { stored_bytes })
+            }
             Action::DropVolumes { manifest, volumes } => {
                 let target = self.hypervisor(&manifest.target_pool.source())?;
                 target.ensure_volumes_absent(
@@ -158,8 +178,12 @@ impl Performer {
     fn step(&self, step: &Step) -> Result<String, Failure> {
         match step {
             Step::Reserve { .. } | Step::Release { .. } => {}
-            Step::Replicate { .. } | Step::RemoveReplica { .. } => {
-                let why = "the step needs its manifest".to_owned();
+            Step::StartClone { clone } => self.start_clone(clone)?,
+            Step::Replicate { .. }
+            | Step::RemoveReplica { .. }
+            | Step::CheckClone { .. }
+            | Step::RemoveClone { .. } => {
+                let why = "the step is an action of its own".to_owned();
                 return Err(Failure {
                     kind: ErrorKind::Refused,
                     why,
@@ -229,6 +253,9 @@ impl Performer {
                     .ensure_shadow_absent(spec)?;
             }
             Step::StartShadow { source, uuid, .. } => self.power(source, uuid, false, 5)?,
+            Step::StartClone { clone } => self
+                .hypervisor(&clone.spec.pool.source())?
+                .ensure_clone_absent(clone)?,
             Step::AddServer { director, server } => {
                 self.director(director)?
                     .ensure_server_absent(&server.backend, &server.server)?;
@@ -312,14 +339,17 @@ impl Performer {
         };
         spooled();
         let mut shipped_bytes = 0;
+        let mut digests = Vec::with_capacity(spec.disks.len());
         for disk in 0..spec.disks.len() {
-            let mut spool = source.read_spool(spec, disk)?;
-            shipped_bytes += target.ensure_layer(spec, disk, &mut *spool, control)?;
+            let mut spool = Digested::new(source.read_spool(spec, disk)?);
+            shipped_bytes += target.ensure_layer(spec, disk, &mut spool, control)?;
+            digests.push(spool.finish());
         }
         let shipped = Shipped {
             at,
             complete_at: self.clock.now(),
             shipped_bytes,
+            digests,
         };
         // Reading took its time. Whoever took over meanwhile counts on the parent checkpoint.
         source.ensure_lease(&self.claim)?;

@@ -13,12 +13,13 @@ use crate::{
     health::HealthScore,
     inventory::{Pool, Role, Service, Vm},
     metrics::{Metric, Series},
-    replication::{Progress, RecoveryPoint},
+    replication::{Progress, ProofMark, RecoveryPoint},
     shadow::{PlanKind, Proposal},
     units::{
         EngineId, EventId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName,
         Timestamp, VmId, Weight,
     },
+    validation::proof::Proof,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -362,6 +363,16 @@ pub struct ShadowView {
     /// Bytes that the source has written since the newest complete point.
     pub lag_bytes: Option<u64>,
     pub points: Vec<RecoveryPoint>,
+    /// What the points take on the target.
+    pub stored_bytes: u64,
+    /// The newest proof that says something.
+    pub last_proof: Option<ProofMark>,
+    /// When it is renewed by itself.
+    pub next_proof_at: Option<Timestamp>,
+    /// A clone of one of its points runs.
+    pub proving: bool,
+    /// The newest validations, newest first; of a console only the end, and that of the first alone.
+    pub proofs: Vec<Proof>,
     pub serving_from: Option<u64>,
     pub last_cycle_millis: Option<u64>,
     pub cycle_progress: Option<Progress>,

@@ -196,7 +196,12 @@ pub fn roll(
 
 /// Of `series`, what a live forecast would have had at index `now`: the last two weeks up to it.
 pub fn known_at(series: &Series, now: usize) -> Series {
-    let steps = (super::HISTORY_SECONDS / u64::from(series.step_seconds.max(1))) as usize;
+    known_since(series, now, super::HISTORY_SECONDS)
+}
+
+/// The same of the last `seconds`.
+pub fn known_since(series: &Series, now: usize, seconds: u64) -> Series {
+    let steps = (seconds / u64::from(series.step_seconds.max(1))) as usize;
     let end = (now + 1).min(series.values.len());
     let from = (now + 1).saturating_sub(steps).min(end);
     let mut values = series.values[from..end].to_vec();
@@ -242,7 +247,7 @@ pub fn going_on(known: &Series, horizon_steps: usize) -> Predicted {
 }
 
 /// In-sample error of "as it was yesterday", the unit of MASE; never 0.
-fn day_naive_error(known: &Series) -> f64 {
+pub(super) fn day_naive_error(known: &Series) -> f64 {
     if let Ok(history) = History::of(known) {
         return history.naive_error();
     }

@@ -203,7 +203,9 @@ impl NotReady {
 }
 
 fn hours(seconds: u64) -> String {
-    if seconds >= 3600 {
+    if seconds >= 72 * 3600 {
+        format!("{} days", seconds.div_ceil(86_400))
+    } else if seconds >= 3600 {
         format!("{} h", seconds.div_ceil(3600))
     } else {
         format!("{} min", seconds.div_ceil(60))

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     inventory::{Inventory, Owner},
     metrics::{Metric, Reading, Series},
-    replication::{IncrementSpec, Manifest, Progress},
+    replication::{IncrementSpec, Manifest, Merge, Progress},
     shadow::{
-        ShadowSpec,
+        CloneSpec, ShadowSpec,
         promotion::{Fence, FenceFrom},
     },
     units::{EngineId, PoolId, SourceName, Timestamp, VmId},
@@ -123,6 +123,32 @@ pub struct Finding {
     /// Needed for shadows; a failing finding that is not needed is a note.
     pub needed: bool,
     pub text: String,
+}
+
+/// What a guest agent is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentQuestion {
+    Ping,
+    /// Run a program and wait for its end.
+    Run {
+        argv: Vec<String>,
+        timeout: Duration,
+    },
+    /// The SHA-256 of a file.
+    Sha256 {
+        path: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentAnswer {
+    Pong,
+    Ran {
+        code: i64,
+        /// What it printed, errors last.
+        output: String,
+    },
+    Sha256(String),
 }
 
 /// What `source test` found.
@@ -319,6 +345,14 @@ pub trait Hypervisor: Observe {
         control: &Control,
     ) -> Result<(), PlatformError>;
 
+    /// Lets each disk's `base` take what the layers over it hold, and puts what stands above them on it. Those layers
+    /// are left, and nothing stands on them any more. Broken off anywhere, what is above reads as before, and doing it
+    /// again ends the same. Returns the bytes that the merged layers take.
+    ///
+    /// # Errors
+    /// When a layer is missing or in use, or the platform refuses or is full.
+    fn ensure_merged(&self, merge: &Merge, control: &Control) -> Result<u64, PlatformError>;
+
     /// Deletes our volumes of these names.
     ///
     /// # Errors
@@ -373,6 +407,55 @@ pub trait Hypervisor: Observe {
     /// # Errors
     /// [`PlatformError::NotOurs`] where what is there is not ours.
     fn ensure_shadow_absent(&self, spec: &ShadowSpec) -> Result<(), PlatformError>;
+
+    // ── validation, at the target ──
+
+    /// Makes the clone run, on fresh overlays of its layers and on a network that leads nowhere but from the forwarded
+    /// ports in. One that runs already stays as it is. It ends with this process.
+    ///
+    /// # Errors
+    /// When a layer is missing, or the platform refuses or is full.
+    fn ensure_clone(&self, clone: &CloneSpec, model: &str) -> Result<(), PlatformError>;
+
+    /// Cuts the clone's power and deletes its overlays and its console's text.
+    ///
+    /// # Errors
+    /// [`PlatformError::NotOurs`] where what is there is not ours; what is gone is no error.
+    fn ensure_clone_absent(&self, clone: &CloneSpec) -> Result<(), PlatformError>;
+
+    /// What the clone has written to its serial console, the end of it.
+    ///
+    /// # Errors
+    /// When the platform cannot be reached; a clone that was never started has written nothing.
+    fn clone_console(&self, clone: &CloneSpec) -> Result<String, PlatformError>;
+
+    /// Asks the agent in the clone.
+    ///
+    /// # Errors
+    /// When no agent answers, or it refuses.
+    fn ask_agent(
+        &self,
+        clone: &CloneSpec,
+        question: &AgentQuestion,
+    ) -> Result<AgentAnswer, PlatformError>;
+
+    /// Whether the guest has taken a connection that stands open to this port of it.
+    ///
+    /// # Errors
+    /// When the clone does not run.
+    fn clone_takes(&self, clone: &CloneSpec, guest_port: u16) -> Result<bool, PlatformError>;
+
+    /// The digest of a layer as it lies on the target (see [`crate::replication::digest`]).
+    ///
+    /// # Errors
+    /// When the layer is not there or cannot be read.
+    fn layer_digest(
+        &self,
+        pool: &PoolId,
+        storage: &str,
+        layer: &str,
+        control: &Control,
+    ) -> Result<String, PlatformError>;
 
     // ── both ──
 

@@ -19,6 +19,7 @@ use crate::{
     units::{
         Digest, PoolId, ProposalId, ServiceName, ShadowId, SourceName, Timestamp, VmId, Weight,
     },
+    validation::check as validation,
 };
 
 pub mod hold;
@@ -87,6 +88,8 @@ pub enum Reason {
         limit: f64,
         quiet_since: Timestamp,
     },
+    /// A recovery point did not pass its validation.
+    ProofFailed { point: u64, why: String },
     /// An operator asked.
     ByHand,
 }
@@ -174,6 +177,31 @@ pub struct ShadowNetwork {
     /// The guest's own static address with prefix, where it has one.
     pub guest_address: Option<String>,
     pub outbound_allowed: bool,
+    /// Further ports that are forwarded in; only clones that are tried have any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Forward>,
+}
+
+/// A port of the target host that leads to one of the guest's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    pub port: u16,
+    pub guest_port: u16,
+}
+
+/// A VM that lives for one validation: it stands on a recovery point, and nothing of it stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneSpec {
+    pub spec: ShadowSpec,
+    /// The definition that it is modelled on: the shadow's own, which knows nothing of the primary's network.
+    pub model: VmId,
+    pub point: u64,
+    /// What it says on its serial console.
+    pub console_volume: String,
+    /// Until this is over its guest may still be booting: no check fails before.
+    pub boot_seconds: u32,
+    /// Its power is cut after this, whatever it does.
+    pub lifetime_seconds: u32,
 }
 
 /// One step of a plan. It either changes something or waits; it takes nothing from earlier steps.
@@ -256,6 +284,20 @@ pub enum Step {
     },
     /// The shadow takes its primary's place, or gives it back.
     Promotion(PromotionStep),
+    /// Boot a clone of a recovery point on an isolated network.
+    StartClone {
+        clone: Box<CloneSpec>,
+    },
+    /// Put one question to the clone, and write down what was seen. A wrong answer is a result, not a failed step.
+    CheckClone {
+        clone: Box<CloneSpec>,
+        check: validation::Check,
+        timeout_seconds: u32,
+    },
+    /// Cut the clone's power and remove all that was made for it.
+    RemoveClone {
+        clone: Box<CloneSpec>,
+    },
 }
 
 /// A share of one primary's traffic, as absolute weights.
@@ -323,6 +365,12 @@ pub enum Precondition {
     InCommitWindow {
         shadow: ShadowId,
     },
+    /// The point is still there, on these layers.
+    PointStands {
+        shadow: ShadowId,
+        point: u64,
+        layers: Vec<String>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -341,6 +389,8 @@ pub enum PlanKind {
     Rollback,
     /// A primary that came back while its shadow stands in its place is stopped again.
     Guard,
+    /// Try a recovery point in a clone.
+    Validate,
 }
 
 /// The exact steps, with what they cost and what undoes them. Its digest is what an operator signs.

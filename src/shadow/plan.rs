@@ -29,6 +29,7 @@ mod promotion_wording;
 mod retire;
 mod rollback;
 mod traffic;
+mod validate;
 mod wording;
 
 pub use create::{PlanInput, create_plan, hold, replica_bytes};
@@ -36,6 +37,7 @@ pub use promote::{PromoteInput, promote_plan};
 pub use retire::{Replica, RetireInput, retire_plan};
 pub use rollback::{RollbackInput, commit_plan, guard_plan, rollback_plan};
 pub use traffic::{TrafficInput, traffic_plan};
+pub use validate::{ValidateInput, validate_plan};
 pub use wording::{bytes, command_text, describe, explain, undo_text};
 
 /// A share grows by no more than this in one step.
@@ -229,6 +231,9 @@ fn estimate(step: &Step, seed_bytes: u64) -> u32 {
             2 + u32::try_from(seed_bytes / SEED_BYTES_PER_SEC).unwrap_or(u32::MAX / 2)
         }
         Step::AwaitAnswer { .. } => 20,
+        // The first check waits for the boot.
+        Step::StartClone { .. } => 15,
+        Step::CheckClone { .. } | Step::RemoveClone { .. } => 1,
         Step::StartShadow { .. } | Step::StopShadow { .. } => 5,
         Step::AwaitServer { .. } | Step::AwaitDrained { .. } | Step::RemoveReplica { .. } => 3,
         Step::Replicate { .. }

@@ -11,12 +11,19 @@ use super::{
     sizing::{self, SizingInput, SizingPolicy},
 };
 use crate::{
-    forecast::{self, Model, Outlook, backtest::known_at},
+    calendar::{Affecting, uplift},
+    forecast::{
+        self, Model, Outlook,
+        backtest::{known_at, known_since},
+    },
     health::{self, ForecastRisk, HealthInput, Limited, Thresholds},
     inventory::{Service, Vm},
     metrics::{Metric, Series},
     units::Timestamp,
 };
+
+/// What is learned of events looks back on.
+pub const LOOKS_BACK_SECONDS: u64 = 56 * 86_400;
 
 /// What the live decision goes by.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +46,9 @@ pub struct Load<'a> {
 pub struct ReplayInput<'a> {
     pub vm: &'a Vm,
     pub service: Option<&'a Service>,
-    /// From two weeks before `from` until a horizon after `to`, as far as there is.
+    /// What the calendar knows of it.
+    pub events: &'a [Affecting],
+    /// From two weeks (with events, [`LOOKS_BACK_SECONDS`]) before `from` until a horizon after `to`, as far as there is.
     pub loads: &'a [Load<'a>],
     pub from: Timestamp,
     pub to: Timestamp,
@@ -152,7 +161,12 @@ impl Moment {
         };
         let mut limits = [None; Metric::COUNT];
         for load in input.loads {
-            let known = trimmed(known_at(load.series, index - 1));
+            let known = if input.events.is_empty() {
+                known_at(load.series, index - 1)
+            } else {
+                known_since(load.series, index - 1, LOOKS_BACK_SECONDS)
+            };
+            let known = trimmed(known);
             limits[load.metric.index()] = Some(load.limit);
             moment.values[load.metric.index()] = known
                 .values
@@ -166,7 +180,7 @@ impl Moment {
             }
             moment
                 .outlooks
-                .extend(outlook(input.vm, load, &known, policy, now));
+                .extend(outlook(input, load, &known, policy, now));
         }
         moment.health = health::score(&moment.health_input(&limits), &policy.thresholds);
         moment
@@ -277,7 +291,7 @@ fn last_day_coverage(series: &Series) -> f64 {
 }
 
 fn outlook(
-    vm: &Vm,
+    input: &ReplayInput,
     load: &Load,
     known: &Series,
     policy: &ReplayPolicy,
@@ -285,10 +299,18 @@ fn outlook(
 ) -> Option<Outlook> {
     let steps = (policy.need.horizon_seconds / known.step_seconds.max(1)).max(1) as usize;
     // A model that refuses leaves the VM without an outlook, as it does live.
-    let predicted = Model::LIVE.forecaster().predict(known, steps).ok()?;
+    let model = Model::LIVE.forecaster();
+    let (predicted, _) = uplift::predict(model, known, None, steps, input.events).ok()?;
     let limit = Some(load.limit);
     let step = known.step_seconds;
-    let made = forecast::assemble(vm.id.clone(), load.metric, limit, now, step, predicted);
+    let made = forecast::assemble(
+        input.vm.id.clone(),
+        load.metric,
+        limit,
+        now,
+        step,
+        predicted,
+    );
     Some(forecast::outlook(&made))
 }
 

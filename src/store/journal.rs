@@ -25,6 +25,7 @@ pub enum Kind {
     Service,
     Proposal,
     Manifest,
+    Proof,
     /// An entry of the calendar.
     Calendar,
     /// Stands while automation is stopped.
@@ -39,6 +40,7 @@ impl Kind {
             Self::Service => "service",
             Self::Proposal => "proposal",
             Self::Manifest => "manifest",
+            Self::Proof => "proof",
             Self::Calendar => "calendar",
             Self::Frozen => "frozen",
         }

@@ -25,6 +25,7 @@ pub enum Action {
     Undo,
     Propose,
     Promote,
+    Validate,
     Filter,
     Freeze,
     Theme,
@@ -32,7 +33,7 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Now,
         Self::Fleet,
         Self::Capacity,
@@ -53,6 +54,7 @@ impl Action {
         Self::Undo,
         Self::Propose,
         Self::Promote,
+        Self::Validate,
         Self::Filter,
         Self::Freeze,
         Self::Theme,
@@ -81,6 +83,7 @@ impl Action {
             Self::Undo => "Undo",
             Self::Propose => "Propose shadow",
             Self::Promote => "Promote…",
+            Self::Validate => "Validate now",
             Self::Filter => "Filter",
             Self::Freeze => "Freeze",
             Self::Theme => "Light or dark",
@@ -110,6 +113,7 @@ impl Action {
             Self::Undo => "Stop the running operation and undo its steps",
             Self::Propose => "Work out a shadow for the selected VM",
             Self::Promote => "Work out how the selected shadow takes its VM's place",
+            Self::Validate => "Work out how the selected shadow's newest point is tried in a clone",
             Self::Filter => "Type a filter: part of a name, pool:…, health:…",
             Self::Freeze => "Stop all automation at once, or let it go on",
             Self::Theme => "Dark, light, or as the system has it",
@@ -139,6 +143,7 @@ impl Action {
             Self::Undo => (Modifiers::NONE, Key::Z),
             Self::Propose => (Modifiers::NONE, Key::P),
             Self::Promote => (Modifiers::SHIFT, Key::P),
+            Self::Validate => (Modifiers::NONE, Key::V),
             Self::Filter => (Modifiers::NONE, Key::Slash),
             Self::Freeze => (Modifiers::SHIFT, Key::F),
             Self::Theme => (Modifiers::NONE, Key::T),
@@ -170,6 +175,7 @@ impl Action {
             Self::Undo => "Z",
             Self::Propose => "P",
             Self::Promote => "Shift P",
+            Self::Validate => "V",
             Self::Filter => "/",
             Self::Freeze => "Shift F",
             Self::Theme => "T",

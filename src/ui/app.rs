@@ -440,7 +440,9 @@ impl App {
                 self.go(Go::Proposal(proposal.id.clone()));
             }
             (
-                Command::ShadowRetire { .. } | Command::TrafficSet { .. },
+                Command::ShadowRetire { .. }
+                | Command::ShadowValidate { .. }
+                | Command::TrafficSet { .. },
                 Ok(Answer::Proposal { proposal }),
             ) => self.go(Go::Proposal(proposal.id.clone())),
             (

@@ -54,6 +54,7 @@ pub fn title(proposal: &Proposal) -> String {
         (PlanKind::Commit, _) => "Keep the shadow in its primary's place".to_owned(),
         (PlanKind::Rollback, _) => "Bring the primary back".to_owned(),
         (PlanKind::Guard, _) => "Keep the primary off".to_owned(),
+        (PlanKind::Validate, _) => "Boot a clone of a recovery point and check it".to_owned(),
     }
 }
 
@@ -69,6 +70,7 @@ pub fn chip(proposal: &Proposal) -> String {
         (PlanKind::Commit, _) => "Commit".to_owned(),
         (PlanKind::Rollback, _) => "Roll back".to_owned(),
         (PlanKind::Guard, _) => "Keep off".to_owned(),
+        (PlanKind::Validate, _) => "Try a point".to_owned(),
     }
 }
 
@@ -108,6 +110,9 @@ pub fn evidence(proposal: &Proposal, clock: &Clock) -> String {
         }) => format!("Health {score}, under {threshold}: {}", printable(worst)),
         Some(Reason::RiskPassed { quiet_since, .. }) => {
             format!("Quiet since {}, forecast flat", clock.near(*quiet_since))
+        }
+        Some(Reason::ProofFailed { point, why }) => {
+            format!("Point {point} did not pass: {}", printable(why))
         }
         Some(Reason::ByHand) => "Asked for by hand".to_owned(),
         None => printable(&proposal.why),
@@ -187,6 +192,7 @@ pub const fn operation_kind(kind: PlanKind) -> &'static str {
         PlanKind::Commit => "Commit promotion",
         PlanKind::Rollback => "Roll back",
         PlanKind::Guard => "Keep primary off",
+        PlanKind::Validate => "Validate shadow",
     }
 }
 

@@ -15,8 +15,11 @@ use crate::{
     units::{EventId, ServiceName, Timestamp, printable},
 };
 
-/// How far back occurrences are looked for, and how far ahead forecasts go.
+/// How far back occurrences are looked for; further back those that were too few lately to learn from.
 const BACK_SECONDS: i64 = 56 * 86_400;
+const LONG_BACK_SECONDS: i64 = 400 * 86_400;
+const ENOUGH_OCCURRENCES: usize = 6;
+/// How far ahead forecasts go.
 const AHEAD_SECONDS: i64 = 14 * 86_400;
 const YEAR_SECONDS: i64 = 366 * 86_400;
 /// What is next changes with time, but not within seconds.
@@ -32,7 +35,21 @@ impl Core {
         event: Event,
         out: &mut Vec<Effect>,
     ) -> Result<Answer, Problem> {
-        let event = self.checked("The event was not kept.", event)?;
+        let what = "The event was not kept.";
+        let is_new = event.id.as_str().is_empty();
+        let event = self.checked(what, event)?;
+        let same = |known: &&Event| known.name == event.name && known.starts == event.starts;
+        if let (true, Some(known)) = (is_new, self.calendar.values().find(same)) {
+            return Err(Problem::refused(
+                what,
+                format!(
+                    "{} is in the calendar at that time already, as {}",
+                    printable(&known.name),
+                    known.id
+                ),
+                "Give it another name or time, or remove that one first.",
+            ));
+        }
         let text = format!("Event {} is in the calendar", printable(&event.name));
         self.keep_event(event.clone(), out);
         self.calendar_changed(at, text, out);
@@ -129,7 +146,18 @@ impl Core {
         let (from, to) = (at.plus_secs(-BACK_SECONDS), at.plus_secs(AHEAD_SECONDS));
         self.calendar
             .values()
-            .filter_map(|event| Some((event, Affecting::of(event, from, to)?)))
+            .filter_map(|event| {
+                let mut affecting = Affecting::of(event, from, to)?;
+                let past = affecting.windows.iter().filter(|window| window.to <= at);
+                let missing = ENOUGH_OCCURRENCES.saturating_sub(past.count());
+                if missing > 0 {
+                    let mut earlier = event.windows(at.plus_secs(-LONG_BACK_SECONDS), from);
+                    earlier.retain(|window| window.to <= from);
+                    earlier.drain(..earlier.len().saturating_sub(missing));
+                    affecting.windows.splice(0..0, earlier);
+                }
+                Some((event, affecting))
+            })
             .collect()
     }
 

@@ -74,7 +74,7 @@ impl Core {
             RunwayOf::Type(name) => {
                 let members = self.added_up(metric, |vm| vm.instance_type == *name);
                 if members.is_empty() {
-                    return Err(Problem::failed(
+                    return Err(Problem::usage(
                         what,
                         format!("no VM that runs is of type {}", printable(name)),
                         "`shadowcast vms` shows the types.",

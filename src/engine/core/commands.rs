@@ -92,6 +92,16 @@ impl Core {
             } => self.propose_promote(at, &shadow, point, attest_fenced.as_deref(), out),
             Command::ShadowCommit { shadow } => self.propose_commit(at, &shadow, out),
             Command::ShadowRollback { shadow } => self.propose_rollback(at, &shadow, out),
+            Command::ShadowValidate { shadow, point } => {
+                self.propose_validate(at, &shadow, point, out)
+            }
+            Command::ShadowPin {
+                shadow,
+                point,
+                pinned,
+            } => self.pin(at, &shadow, point, pinned, out),
+            Command::Proofs { shadow } => self.evidence(&shadow),
+            Command::DryRun { of } => return self.dry_run(at, to, *of, out),
             Command::ShadowSync { shadow } => self.sync_now(at, &shadow, out),
             Command::ProposalAdjust { proposal, share } => self.adjust(at, &proposal, share, out),
             Command::Approve {
@@ -497,6 +507,30 @@ impl Core {
         Ok(Answer::Done {
             text: format!("A point of {shadow} is being taken."),
         })
+    }
+
+    /// Lets the command propose, and forgets what it proposed; only its answer leaves.
+    fn dry_run(&mut self, at: Timestamp, to: ReplyTo, of: Command, out: &mut Vec<Effect>) {
+        if !matches!(
+            of,
+            Command::ShadowPropose { .. }
+                | Command::ShadowRetire { .. }
+                | Command::ShadowValidate { .. }
+        ) {
+            let reply = Err(Problem::usage(
+                "Nothing was planned.",
+                "only what proposes a plan can be tried",
+                "Ask for a shadow to be created, validated or retired.",
+            ));
+            out.push(Effect::Reply { to, reply });
+            return;
+        }
+        let proposals = self.proposals.clone();
+        let mut proposed = Vec::new();
+        self.command(at, to, of, &mut proposed);
+        self.proposals = proposals;
+        let is_answer = |effect: &Effect| matches!(effect, Effect::Reply { .. });
+        out.extend(proposed.into_iter().filter(is_answer));
     }
 
     fn freeze(&mut self, at: Timestamp, frozen: bool, by: &str, out: &mut Vec<Effect>) -> Reply {

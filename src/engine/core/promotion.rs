@@ -667,7 +667,7 @@ impl Core {
         if self.store_failed.is_some() {
             return;
         }
-        let busy = self.busy_vms();
+        let busy = self.held_up_vms();
         let promoted: Vec<Shadow> = self
             .shadows
             .values()

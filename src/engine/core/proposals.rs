@@ -64,7 +64,7 @@ impl Core {
 
     /// What has been needed for long enough, of the VMs for which nothing is proposed or done.
     fn needs(&mut self, at: Timestamp, policy: &NeedPolicy, out: &mut Vec<Effect>) -> Vec<Need> {
-        let busy = self.busy_vms();
+        let busy = self.held_up_vms();
         let proposed: BTreeSet<VmId> = self
             .proposals
             .values()
@@ -202,7 +202,7 @@ impl Core {
         );
     }
 
-    fn raise(&mut self, at: Timestamp, proposal: Proposal, out: &mut Vec<Effect>) {
+    pub(super) fn raise(&mut self, at: Timestamp, proposal: Proposal, out: &mut Vec<Effect>) {
         let text = format!("Proposed for {}: {}", proposal.plan.vm_name, proposal.why);
         let vm = proposal.plan.vm.clone();
         self.keep(proposal, out);
@@ -470,7 +470,7 @@ impl Core {
     }
 
     /// The highest forecast of CPU, 0..=1; what the VM carries alone.
-    fn peak_of_limit(&self, vm: &VmId) -> f64 {
+    pub(super) fn peak_of_limit(&self, vm: &VmId) -> f64 {
         self.vms
             .get(vm)
             .and_then(|record| {

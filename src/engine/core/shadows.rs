@@ -69,7 +69,10 @@ impl Shadow {
             | Step::AwaitAnswer { .. }
             | Step::AwaitServer { .. }
             | Step::AwaitDrained { .. }
-            | Step::RemoveReplica { .. } => {}
+            | Step::RemoveReplica { .. }
+            | Step::StartClone { .. }
+            | Step::CheckClone { .. }
+            | Step::RemoveClone { .. } => {}
         }
     }
 
@@ -133,6 +136,7 @@ impl Core {
                     }
                 }
                 PlanKind::Traffic
+                | PlanKind::Validate
                 | PlanKind::Promote
                 | PlanKind::Commit
                 | PlanKind::Rollback

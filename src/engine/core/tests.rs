@@ -330,3 +330,54 @@ fn settings_that_were_not_written_do_not_hold() {
     assert_eq!(reply.unwrap_err().why, "no space");
     assert_eq!(fleet.score(), Some(100));
 }
+
+#[test]
+fn a_dry_run_answers_with_the_plan_and_leaves_no_proposal() {
+    let mut fleet = Fleet::new();
+    fleet
+        .core
+        .sources
+        .values_mut()
+        .for_each(|source| source.config.armed = true);
+    fleet.step(false, 1.0);
+    let propose = || Command::ShadowPropose {
+        vm: vm().id,
+        pool: None,
+        rpo_seconds: None,
+        share: None,
+    };
+    let of = Box::new(propose());
+    let at = fleet.now();
+    let to = ReplyTo(1);
+    let command = Command::DryRun { of };
+    let effects = fleet.core.apply(at, Input::Command { to, command });
+    assert!(
+        matches!(
+            &effects[..],
+            [Effect::Reply {
+                reply: Ok(Answer::Proposal { .. }),
+                ..
+            }]
+        ),
+        "{effects:?}"
+    );
+    assert_eq!(fleet.open(), 0);
+    let (reply, _) = fleet.ask(propose());
+    assert!(
+        matches!(reply, Some(Ok(Answer::Proposal { .. }))),
+        "{reply:?}"
+    );
+    assert_eq!(fleet.open(), 1);
+}
+
+#[test]
+fn only_what_proposes_can_be_tried() {
+    let mut fleet = Fleet::new();
+    let of = Box::new(Command::Freeze {
+        frozen: true,
+        by: "ann".to_owned(),
+    });
+    let (reply, _) = fleet.ask(Command::DryRun { of });
+    assert!(matches!(reply, Some(Err(_))));
+    assert!(!fleet.core.frozen);
+}

@@ -82,7 +82,7 @@ impl Core {
 
     /// Each shadow behind this balancer: is the share what is wanted, and does the gate hold?
     fn guard_shares(&mut self, at: Timestamp, source: &SourceName, out: &mut Vec<Effect>) {
-        let busy = self.busy_vms();
+        let busy = self.held_up_vms();
         let guarded: Vec<(ShadowId, VmId, ShareSpec)> = self
             .shadows
             .values()
@@ -397,7 +397,7 @@ impl Core {
         };
         self.check_may_act(what, [&director])?;
         self.check_not_promoted(what, &shadow)?;
-        if self.busy_vms().contains(&shadow_vm) {
+        if self.held_up_vms().contains(&shadow_vm) {
             return Err(Problem::refused(
                 what,
                 "an operation on this shadow has not ended",

@@ -42,20 +42,29 @@ impl Desk {
         let made = if training.values.is_empty() {
             Err(NotReady::NoHistory)
         } else {
-            uplift::predict(model, training, steps, events)
+            // What cannot be read of long ago is not learned from; the rest still tells.
+            let older = self
+                .older(vm, metric, now, events, own)
+                .unwrap_or_else(|problem| {
+                    tracing::debug!(%vm, %problem, "nothing older");
+                    None
+                });
+            uplift::predict(model, training, older.as_ref(), steps, events)
         };
         let Err(reason @ (NotReady::NoHistory | NotReady::TooShort { .. })) = made else {
             return made;
         };
         let profile = self.profile(vm, metric, now, kin, own);
+        // What events do to the type, they do to the VM.
+        let knowing = uplift::Knowing { model, events };
         let by_type = profile.and_then(|profile| {
-            profile
-                .predict(model, &kin.type_name, 1.0, training, steps)
-                .ok()
+            let predicted = profile
+                .predict(&knowing, &kin.type_name, 1.0, training, steps)
+                .ok()?;
+            let end = predicted.points.last().map_or(now, |last| last.at);
+            Some((predicted, uplift::learned(&profile.series, events, end)))
         });
-        by_type
-            .map(|predicted| (predicted, Vec::new()))
-            .ok_or(reason)
+        by_type.ok_or(reason)
     }
 
     fn profile(
@@ -96,7 +105,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::engine::librarian::tests::{NOW, desk};
+    use crate::{
+        calendar::Window,
+        engine::librarian::tests::{NOW, desk},
+    };
 
     /// `days` of a daily course at `level`, up to `now`.
     fn course(now: Timestamp, days: i64, level: f32, seed: u64) -> Series {
@@ -132,12 +144,13 @@ mod tests {
             type_name: "2 vCPU, 4 GiB".to_owned(),
             vms: Arc::new(vms.clone()),
         };
-        let mut ask = |vm: &VmId, kin: &Kin| {
+        let mut ask_with = |vm: &VmId, kin: &Kin, events: &[Affecting]| {
             let training = desk
                 .training(vm, Metric::Cpu, now, HISTORY_SECONDS, &None)
                 .unwrap();
-            desk.predict(vm, Metric::Cpu, now, 288, &training, &[], kin, &None)
+            desk.predict(vm, Metric::Cpu, now, 288, &training, events, kin, &None)
         };
+        let mut ask = |vm: &VmId, kin: &Kin| ask_with(vm, kin, &[]);
         let (young, _) = ask(&vms[3], &kin).unwrap();
         assert_eq!(young.model, "like 3 VMs of type 2 vCPU, 4 GiB");
         assert!(
@@ -153,5 +166,21 @@ mod tests {
             vms: Arc::new(vms[1..].to_vec()),
         };
         assert!(matches!(ask(&vms[3], &few), Err(NotReady::NoHistory)));
+        // What a planner expects of an event is put into what the type tells as well.
+        let noon = Window {
+            from: now.floor_to(300).plus_secs(43_200),
+            to: now.floor_to(300).plus_secs(46_800),
+        };
+        let sale = Affecting {
+            event: "e-1".into(),
+            name: "Sale".to_owned(),
+            expected_factor: Some(1.5),
+            exclude: false,
+            windows: vec![noon],
+        };
+        let (told, learned) = ask_with(&vms[3], &kin, &[sale]).unwrap();
+        let ratio = told.points[146].mean / young.points[146].mean;
+        assert!((ratio - 1.5).abs() < 0.01, "{ratio}");
+        assert_eq!(learned[0].ahead, [noon]);
     }
 }

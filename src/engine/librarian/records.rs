@@ -68,6 +68,10 @@ impl Records {
         self.of(vm, metric, |record| view(vm, record))?
     }
 
+    fn days(&self, vm: &VmId, metric: Metric) -> i64 {
+        self.of(vm, metric, Record::days).unwrap_or(0)
+    }
+
     /// History of a VM is known from `start` on.
     pub(super) fn known_from(&self, vm: &VmId, metric: Metric, start: Timestamp) {
         if let Some(record) = self
@@ -255,7 +259,8 @@ impl Desk {
         let series = self.series(vm, metric, from, to, STEP_SECONDS, own)?;
         let model = Model::LIVE.forecaster();
         let worth = record::judge_day(seed(vm), day, &series, limit, |known, steps| {
-            uplift::predict(model, known, steps, events).map(|(predicted, _)| predicted)
+            // As replay does, without what events did more than eight weeks before.
+            uplift::predict(model, known, None, steps, events).map(|(predicted, _)| predicted)
         });
         let record = self.records.take(vm, metric, day, worth.as_ref());
         if self.records.kept {
@@ -275,8 +280,11 @@ impl Desk {
         events: &[Affecting],
         own: &OwnHistory,
     ) -> Option<VmRecord> {
-        if METRICS.contains(&metric) && self.records.view(vm, metric).is_none() {
+        if METRICS.contains(&metric) {
             for _ in 0..DAYS_AT_ONCE {
+                if self.records.days(vm, metric) >= DAYS_AT_ONCE as i64 {
+                    break;
+                }
                 if let Err(problem) = self.judge(vm, metric, limit, events, own) {
                     // The forecast is worth showing without it.
                     tracing::warn!(%vm, %problem, "past forecasts were not judged");

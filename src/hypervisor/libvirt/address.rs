@@ -39,6 +39,11 @@ impl Address {
         if uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(bad("it holds a space or a control character"));
         }
+        if !uri.contains(':') {
+            return Err(bad(
+                "no source is called that, and an address begins like qemu:///system or qemu+ssh://host/system",
+            ));
+        }
         let url = Url::parse(uri).map_err(|error| bad(&error.to_string()))?;
         let host = url.host_str().filter(|host| !host.is_empty());
         match (url.scheme(), host) {

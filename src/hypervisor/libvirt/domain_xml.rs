@@ -114,6 +114,29 @@ pub fn read(xml: &str) -> Result<DomainXml, PlatformError> {
     })
 }
 
+/// The files of a running domain's disk, from the one that it writes to down to the last.
+///
+/// # Errors
+/// [`PlatformError::Failed`] for XML that is broken.
+pub fn chain_of(xml: &str, target: &str) -> Result<Vec<String>, PlatformError> {
+    let document = parse("a VM", xml)?;
+    let devices = child(document.root_element(), "devices");
+    let mut at = named(devices, "disk").find(|disk| {
+        child(*disk, "target").is_some_and(|node| node.attribute("dev") == Some(target))
+    });
+    let mut files = Vec::new();
+    while let Some(node) = at {
+        let source = child(node, "source");
+        files.extend(
+            source
+                .and_then(|source| source.attribute("file"))
+                .map(str::to_owned),
+        );
+        at = child(node, "backingStore");
+    }
+    Ok(files)
+}
+
 /// Whose the domain is, from our element in its metadata.
 pub fn owner(domain: Node) -> Option<Owner> {
     let mark = child(domain, "metadata")?

@@ -11,11 +11,11 @@ use super::{
     world::{Counters, World},
 };
 use crate::{
-    hypervisor::{Claim, Control, Hypervisor, PlatformError},
+    hypervisor::{AgentAnswer, AgentQuestion, Claim, Control, Hypervisor, PlatformError},
     inventory::Owner,
-    replication::{IncrementSpec, Manifest},
+    replication::{IncrementSpec, Manifest, Merge},
     shadow::{
-        OverlaySpec, ShadowSpec,
+        CloneSpec, OverlaySpec, ShadowSpec,
         promotion::{Fence, FenceFrom},
     },
     units::{PoolId, Timestamp, VmId},
@@ -278,7 +278,7 @@ impl Platform {
     }
 }
 
-fn fresh_overlay(overlay: &OverlaySpec) -> Volume {
+pub(super) fn fresh_overlay(overlay: &OverlaySpec) -> Volume {
     Volume {
         used_as: VolumeUse::Overlay,
         backing: Some(overlay.layer_volume.clone()),
@@ -288,7 +288,7 @@ fn fresh_overlay(overlay: &OverlaySpec) -> Volume {
     }
 }
 
-fn not_ours(name: &str) -> PlatformError {
+pub(super) fn not_ours(name: &str) -> PlatformError {
     PlatformError::NotOurs {
         what: format!("VM {name}"),
     }
@@ -378,6 +378,12 @@ impl Hypervisor for Platform {
         })
     }
 
+    fn ensure_merged(&self, merge: &Merge, control: &Control) -> Result<u64, PlatformError> {
+        self.call_in_parts(Verb::EnsureMerged, |halfway| {
+            self.merge(merge, control, halfway)
+        })
+    }
+
     fn ensure_volumes_absent(
         &self,
         owner: &Owner,
@@ -429,6 +435,44 @@ impl Hypervisor for Platform {
 
     fn ensure_shadow_absent(&self, spec: &ShadowSpec) -> Result<(), PlatformError> {
         self.call(Verb::EnsureShadowAbsent, || self.undefine(spec))
+    }
+
+    fn ensure_clone(&self, clone: &CloneSpec, model: &str) -> Result<(), PlatformError> {
+        self.call_in_parts(Verb::EnsureClone, |halfway| {
+            self.start_clone(clone, model, halfway)
+        })
+    }
+
+    fn ensure_clone_absent(&self, clone: &CloneSpec) -> Result<(), PlatformError> {
+        self.call(Verb::EnsureCloneAbsent, || self.remove_clone(clone))
+    }
+
+    fn clone_console(&self, clone: &CloneSpec) -> Result<String, PlatformError> {
+        self.call(Verb::AskClone, || Ok(self.read_console(clone)))
+    }
+
+    fn ask_agent(
+        &self,
+        clone: &CloneSpec,
+        question: &AgentQuestion,
+    ) -> Result<AgentAnswer, PlatformError> {
+        self.call(Verb::AskClone, || self.answer_as_agent(clone, question))
+    }
+
+    fn clone_takes(&self, clone: &CloneSpec, _guest_port: u16) -> Result<bool, PlatformError> {
+        self.call(Verb::AskClone, || self.clone_is_open(clone))
+    }
+
+    fn layer_digest(
+        &self,
+        pool: &PoolId,
+        storage: &str,
+        layer: &str,
+        control: &Control,
+    ) -> Result<String, PlatformError> {
+        self.call(Verb::LayerDigest, || {
+            self.digest_of(pool, storage, layer, control)
+        })
     }
 
     fn ensure_lease(&self, claim: &Claim) -> Result<(), PlatformError> {

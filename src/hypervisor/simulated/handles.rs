@@ -2,6 +2,7 @@
 
 use super::{
     Fleet,
+    clones::CloneFlaw,
     disks::{Blocks, Volume, VolumeUse, content},
     fault::{FaultRule, Verb},
     observe::{STORAGE, owned_on},
@@ -148,6 +149,24 @@ impl Fleet {
             shadow.state = Power::Off;
         }
         world.settle_traffic(&self.shared, now);
+    }
+
+    /// Every clone that is started from now on has this flaw.
+    pub fn flaw_clones(&self, flaw: Option<CloneFlaw>) {
+        self.shared.world().clone_flaw = flaw;
+    }
+
+    /// The engine's connections are cut, as its death does: what ends with them ends.
+    pub fn cut_connections(&self) {
+        self.shared.world().clones.clear();
+    }
+
+    /// Changes a block of a volume behind everybody's back.
+    pub fn damage_volume(&self, pool: &PoolId, name: &str) {
+        let mut world = self.shared.world();
+        if let Some(volume) = world.volumes.get_mut(&key(pool, STORAGE, name)) {
+            volume.blocks.insert(0, u64::MAX);
+        }
     }
 
     /// Everything of an engine's that stands anywhere in the fleet, servers at the balancer included, sorted.

@@ -351,6 +351,11 @@ pub(super) fn owned_on(world: &World, source: &SourceName, engine: &EngineId) ->
             owned.push(item("domain", &shadow.spec.name));
         }
     }
+    for (id, clone) in &world.clones {
+        if id.source() == *source && clone.spec.spec.owner.engine == *engine {
+            owned.push(item("domain", &clone.spec.spec.name));
+        }
+    }
     for key in world.volumes.keys() {
         if key.pool.source() == *source && key.name.starts_with(&prefix) {
             owned.push(item("volume", &key.name));

@@ -272,7 +272,7 @@ fn what_planners_know_of_acts_on_the_pool_when_the_calendar_says_so() {
         let truth = read(newest.from, newest.to);
         let steps = 12 + truth.values.len();
         let error = |events: &[crate::calendar::Affecting]| {
-            let (predicted, _) = uplift::predict(&Mix, &known, steps, events).unwrap();
+            let (predicted, _) = uplift::predict(&Mix, &known, None, steps, events).unwrap();
             predicted.points[12..]
                 .iter()
                 .zip(&truth.values)

@@ -8,6 +8,7 @@ use std::{
 use super::{
     balancer::Balancer,
     clock::Clock,
+    clones::{CloneFlaw, TriedClone},
     disks::{Checkpoint, Volume, VolumeKey},
     fault::{FaultKind, Faults, Verb},
     fences::{Fenced, Stops},
@@ -54,6 +55,9 @@ pub(super) struct World {
     pub leases: BTreeMap<SourceName, (Claim, Timestamp)>,
     /// By source and uuid.
     pub shadows: BTreeMap<VmId, Shadow>,
+    /// By source and uuid.
+    pub clones: BTreeMap<VmId, TriedClone>,
+    pub clone_flaw: Option<CloneFlaw>,
     pub balancer: Balancer,
     /// Primaries that somebody has stopped or marked.
     pub fences: BTreeMap<VmId, Fenced>,
@@ -141,6 +145,8 @@ impl Shared {
             leases: BTreeMap::new(),
             shadows: BTreeMap::new(),
             fences: BTreeMap::new(),
+            clones: BTreeMap::new(),
+            clone_flaw: None,
             balancer: Balancer::new(&spec, &roster),
             violations: Vec::new(),
         };

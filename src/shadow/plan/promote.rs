@@ -124,7 +124,7 @@ pub fn promote_plan(input: &PromoteInput) -> Option<Plan> {
         shadow: input.spec.shadow.clone(),
         owner: input.owner.clone(),
         made_at: input.made_at,
-        preconditions: preconditions(input, numbers_from),
+        preconditions: preconditions(input, kept, numbers_from),
         cost: cost(input, kept),
         undo: undo(input),
         estimate_seconds: steps.iter().map(|step| estimate_of(step, 0)).sum(),
@@ -338,7 +338,11 @@ fn take_over(input: &PromoteInput, promoted: &ShadowSpec, point: u64, steps: &mu
     ]);
 }
 
-fn preconditions(input: &PromoteInput, numbers_from: u64) -> Vec<Precondition> {
+fn preconditions(
+    input: &PromoteInput,
+    kept: Option<&RecoveryPoint>,
+    numbers_from: u64,
+) -> Vec<Precondition> {
     let mut sources = vec![input.spec.pool.source()];
     if input.attestation.is_none() {
         sources.push(input.vm.source());
@@ -353,6 +357,11 @@ fn preconditions(input: &PromoteInput, numbers_from: u64) -> Vec<Precondition> {
     all.push(Precondition::ShadowExists {
         shadow: input.spec.shadow.clone(),
     });
+    all.extend(kept.map(|point| Precondition::PointStands {
+        shadow: input.spec.shadow.clone(),
+        point: point.number,
+        layers: point.layers.clone(),
+    }));
     if input.attestation.is_none() {
         all.extend(input.seen.map(|seen| Precondition::SameVm {
             vm: seen.id.clone(),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{inventory::PowerState, units::VmId};
+use crate::{calendar::Window, inventory::PowerState, units::VmId};
 
 const START: i64 = 1_700_006_400;
 const STEP: i64 = 300;
@@ -55,6 +55,15 @@ fn at(day: usize, step: usize) -> Timestamp {
 }
 
 fn replayed(series: &Series, from: Timestamp, to: Timestamp) -> Replayed {
+    replayed_with(&[], series, from, to)
+}
+
+fn replayed_with(
+    events: &[Affecting],
+    series: &Series,
+    from: Timestamp,
+    to: Timestamp,
+) -> Replayed {
     let loads = [Load {
         metric: Metric::Cpu,
         series,
@@ -73,6 +82,7 @@ fn replayed(series: &Series, from: Timestamp, to: Timestamp) -> Replayed {
     let input = ReplayInput {
         vm: &vm,
         service: None,
+        events,
         loads: &loads,
         from,
         to,
@@ -124,6 +134,33 @@ fn nothing_is_known_of_what_comes_after_the_moment() {
     );
     assert_eq!(quiet.raised, []);
     assert_eq!(surprise.raised, [], "the peak lies ahead of every moment");
+}
+
+#[test]
+fn what_the_calendar_knows_is_told_before_it_crosses() {
+    let series = days(&[0.4, 0.95, 0.4, 0.95, 0.4, 0.4, 0.95, 0.4, 0.95, 0.4]);
+    let windows = [1, 3, 6, 8].map(|day| Window {
+        from: at(day, 144),
+        to: at(day, 168),
+    });
+    let sale = Affecting {
+        event: "e-1".into(),
+        name: "Sale".to_owned(),
+        expected_factor: None,
+        exclude: false,
+        windows: windows.to_vec(),
+    };
+    let (from, to) = (at(8, 72), at(8, 200));
+    let surprised = replayed(&series, from, to);
+    assert_eq!(surprised.crossings[0].lead_seconds, None);
+    let told = replayed_with(std::slice::from_ref(&sale), &series, from, to);
+    let [crossing] = &told.crossings[..] else {
+        panic!("{:?}", told.crossings)
+    };
+    assert!(crossing.lead_seconds >= Some(2 * 3600), "{told:?}");
+    // What comes after the moment is not learned from: one occurrence is not enough to go by.
+    let early = replayed_with(&[sale], &series, at(3, 72), at(3, 130));
+    assert_eq!(early.raised, []);
 }
 
 #[test]

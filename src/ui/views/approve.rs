@@ -115,6 +115,7 @@ fn head(ui: &mut Ui, proposal: &Proposal, by: &str) {
         PlanKind::Commit => format!("Commit the promotion for {name}"),
         PlanKind::Rollback => format!("Roll back to {name}"),
         PlanKind::Guard => format!("Keep {name} off"),
+        PlanKind::Validate => format!("Approve validating the shadow of {name}"),
     };
     text::fit(
         ui,

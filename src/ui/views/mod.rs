@@ -30,6 +30,7 @@ pub mod proposal_split;
 pub mod reject;
 pub mod settings;
 pub mod shadow_detail;
+mod shadow_proofs;
 pub mod shadow_side;
 pub mod shadows;
 pub mod source_list;

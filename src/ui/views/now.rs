@@ -224,8 +224,8 @@ impl NowView {
     fn dialog(&mut self, ui: &mut Ui, now: &Arc<Snapshot>, pass: &mut Pass<'_>) {
         let asked = self.asked.clone();
         let find = |id: &ProposalId| {
-            let known = now.proposals.iter().chain(&asked);
-            known.into_iter().find(|proposal| proposal.id == *id)
+            let mut known = now.proposals.iter().chain(&asked);
+            known.find(|proposal| proposal.id == *id)
         };
         if let Some(approval) = &mut self.approval {
             let Some(proposal) = find(&approval.proposal) else {

@@ -10,6 +10,7 @@ use crate::{
         snapshot::{GateView, ServiceView, ShadowState, ShadowView},
     },
     ui::{
+        action::Action,
         format,
         pass::{Go, Pass},
         theme,
@@ -33,7 +34,7 @@ pub fn ui(
 ) {
     let inside = Rect::from_min_max(
         rect.min + vec2(20.0, 0.0),
-        pos2(rect.right() - 20.0, rect.bottom() - 110.0),
+        pos2(rect.right() - 20.0, rect.bottom() - 142.0),
     );
     let mut child = ui.new_child(UiBuilder::new().id_salt("particulars").max_rect(inside));
     ScrollArea::vertical()
@@ -322,41 +323,65 @@ fn held(ui: &mut Ui, shadow: &ShadowView, pass: &Pass<'_>) {
     text::pair(ui, "Lost if started now", &lag, tokens.hi);
 }
 
+/// Why nothing can be done with the shadow now.
+fn why_not<'a>(shadow: &ShadowView, pass: &Pass<'a>) -> Option<&'a str> {
+    let leaving = shadow.state == ShadowState::Retiring;
+    pass.blocked
+        .or(leaving.then_some("It is being retired already."))
+}
+
+/// Why none of its points can be tried now.
+pub fn untried<'a>(shadow: &ShadowView, pass: &Pass<'a>) -> Option<&'a str> {
+    let proving = shadow.proving.then_some("A clone of it is being tried.");
+    let none = shadow.points.is_empty();
+    why_not(shadow, pass)
+        .or(proving)
+        .or(none.then_some("No recovery point is complete yet."))
+}
+
+/// Asks for the plan that tries the newest point.
+pub fn validate(shadow: &ShadowView, pass: &mut Pass<'_>) {
+    pass.out.push(Command::ShadowValidate {
+        shadow: shadow.id.clone(),
+        point: None,
+    });
+}
+
 fn buttons(ui: &mut Ui, foot: Rect, shadow: &ShadowView, pass: &mut Pass<'_>) {
     if shadow.promotion.is_some() {
         return promotion::buttons(ui, foot, shadow, pass);
     }
-    let leaving = shadow.state == ShadowState::Retiring;
-    let off = pass
-        .blocked
-        .or(leaving.then_some("It is being retired already."));
+    let off = why_not(shadow, pass);
     let promote = Rect::from_min_size(foot.min + vec2(0.0, 12.0), vec2(foot.width(), 36.0));
     let early = (shadow.state == ShadowState::Creating).then_some("It is not complete yet.");
     promotion::promote_button(ui, promote, shadow, off.or(early), pass);
-    let third = (foot.width() - 16.0) / 3.0;
-    let place = |index: f32| {
-        let left = foot.left() + index * (third + 8.0);
-        Rect::from_min_size(pos2(left, promote.bottom() + 8.0), vec2(third, 32.0))
+    let half = (foot.width() - 8.0) / 2.0;
+    let at = |column: f32, row: f32| {
+        let place = foot.min + vec2((half + 8.0) * column, 56.0 + 40.0 * row);
+        Rect::from_min_size(place, vec2(half, 32.0))
     };
+    let mut button = Button::action(Action::Validate, Look::Secondary).off(untried(shadow, pass));
+    button.tooltip = Some(Action::Validate.tooltip());
+    if button.put(ui, at(0.0, 0.0)).clicked() {
+        validate(shadow, pass);
+    }
     let mut button = Button::new("Take a point", Look::Secondary).off(off);
     button.tooltip = Some("Starts a replication cycle now, out of turn");
-    if button.put(ui, place(0.0)).clicked() {
+    if button.put(ui, at(1.0, 0.0)).clicked() {
         pass.out.push(Command::ShadowSync {
             shadow: shadow.id.clone(),
         });
     }
     if Button::new("Open the VM", Look::Secondary)
-        .put(ui, place(1.0))
+        .put(ui, at(0.0, 1.0))
         .clicked()
     {
         pass.go.push(Go::OpenVm(shadow.vm.clone()));
     }
-    let mut button = Button::new("Retire", Look::Danger)
-        .named("Retire shadow")
-        .off(off);
+    let mut button = Button::new("Retire shadow", Look::Danger).off(off);
     button.tooltip =
         Some("Works out the plan that drains and removes it; nothing runs before you approve it");
-    if button.put(ui, place(2.0)).clicked() {
+    if button.put(ui, at(1.0, 1.0)).clicked() {
         pass.out.push(Command::ShadowRetire {
             shadow: shadow.id.clone(),
         });

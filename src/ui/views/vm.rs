@@ -71,7 +71,7 @@ impl VmPage {
                 self.metric = metric;
                 vm_health::health(ui, view);
                 ui.add_space(14.0);
-                let tall = (body.height() - 480.0).clamp(230.0, 330.0);
+                let tall = (body.height() - 572.0).clamp(230.0, 330.0);
                 let (card, _) =
                     ui.allocate_exact_size(vec2(ui.available_width(), tall), Sense::hover());
                 chart_card::chart_card(ui, card, view, metric, None, pass);
