@@ -31,6 +31,7 @@ pub struct Settings {
     pub health: HealthSettings,
     pub shadow: ShadowSettings,
     pub gate: GateSettings,
+    pub promotion: PromotionSettings,
     pub validation: ValidationSettings,
     pub approval: ApprovalSettings,
     /// The first that fits names a VM's type.
@@ -206,6 +207,35 @@ pub struct GateSettings {
     pub min_requests: u32,
 }
 
+/// How long a promotion can be taken back, and what comes then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PromotionSettings {
+    pub commit_window_seconds: u32,
+    pub at_expiry: AtExpiry,
+    /// A primary that came back is asked to shut down, and its power is cut after this.
+    pub stop_grace_seconds: u32,
+}
+
+/// What happens when a commit window ends. It is never rolled back by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtExpiry {
+    #[default]
+    Ask,
+    Commit,
+}
+
+impl Default for PromotionSettings {
+    fn default() -> Self {
+        Self {
+            commit_window_seconds: 1800,
+            at_expiry: AtExpiry::Ask,
+            stop_grace_seconds: 20,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApprovalSettings {
@@ -305,6 +335,7 @@ impl Default for Settings {
             health: HealthSettings::default(),
             shadow: ShadowSettings::default(),
             gate: GateSettings::default(),
+            promotion: PromotionSettings::default(),
             validation: ValidationSettings::default(),
             approval: ApprovalSettings::default(),
             types: Vec::new(),

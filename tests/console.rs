@@ -8,6 +8,8 @@ mod sample;
 mod capacity;
 #[path = "console/history.rs"]
 mod history;
+#[path = "console/promotion.rs"]
+mod promotion;
 #[path = "console/settings.rs"]
 mod settings;
 

@@ -99,6 +99,22 @@ pub enum Command {
     ShadowRetire {
         shadow: ShadowId,
     },
+    /// Plans that the shadow takes its primary's place.
+    ShadowPromote {
+        shadow: ShadowId,
+        /// An older recovery point than the newest that can be had.
+        point: Option<u64>,
+        /// A person's word that the primary is off, where its source cannot be reached.
+        attest_fenced: Option<String>,
+    },
+    /// Plans that a promotion stays.
+    ShadowCommit {
+        shadow: ShadowId,
+    },
+    /// Plans that a promotion is taken back.
+    ShadowRollback {
+        shadow: ShadowId,
+    },
     /// Takes a point now, out of turn.
     ShadowSync {
         shadow: ShadowId,

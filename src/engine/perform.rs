@@ -16,11 +16,12 @@ use crate::{
     store::settings::SettingsFile,
     telemetry::prometheus::client::{self, Prometheus},
     traffic::{ServerSpec, TrafficDirector, haproxy::HaproxyDirector, split},
-    units::SourceName,
+    units::{SourceName, VmId},
     validation::{Probe, Prober},
 };
 
 mod clone;
+mod promotion;
 
 /// Between two looks at something that is waited for.
 const POLL_MILLIS: u64 = 200;
@@ -240,6 +241,7 @@ impl Performer {
                 self.hypervisor(&spec.pool.source())?
                     .ensure_shadow_absent(spec)?;
             }
+            Step::Promotion(step) => return self.promotion(step),
         }
         Ok(String::new())
     }
@@ -259,6 +261,9 @@ impl Performer {
                     .ensure_server_absent(&server.backend, &server.server)?;
             }
             Step::SetShare(share) => self.share(share, share.previous_share)?,
+            // On the overlays that it stopped on.
+            Step::StopShadow { source, uuid, .. } => self.power(source, uuid, true, 0)?,
+            Step::Promotion(step) => self.undo_promotion(step)?,
             // The others change nothing that is not undone by the step that they belong to.
             _ => {}
         }
@@ -266,11 +271,22 @@ impl Performer {
     }
 
     fn define(&self, spec: &ShadowSpec) -> Result<(), Failure> {
-        let model = self.observe(&spec.of.source())?.definition(&spec.of)?;
         let target = self.hypervisor(&spec.pool.source())?;
+        let model = match self.model(spec) {
+            Ok(model) => model,
+            // A primary that cannot be reached: what was made after it stands on the target.
+            Err(failure) if failure.kind == ErrorKind::Lost => {
+                target.definition(&VmId::of(&spec.pool.source(), &spec.uuid))?
+            }
+            Err(failure) => return Err(failure),
+        };
         target.ensure_shadow(spec, &model)?;
         target.ensure_overlays(spec)?;
         Ok(())
+    }
+
+    fn model(&self, spec: &ShadowSpec) -> Result<String, Failure> {
+        Ok(self.observe(&spec.of.source())?.definition(&spec.of)?)
     }
 
     fn power(&self, source: &SourceName, uuid: &str, on: bool, grace: u32) -> Result<(), Failure> {

@@ -340,6 +340,10 @@ pub enum ShadowState {
     /// Cycles fail: the newest point is older than the objective allows.
     Stalled,
     Retiring,
+    /// In its primary's place, and can be rolled back.
+    Promoted,
+    /// In its primary's place for good.
+    Committed,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -380,6 +384,26 @@ pub struct ShadowView {
     pub gate: Option<GateView>,
     /// Lag in seconds at the end of each of the newest cycles, oldest first.
     pub recent_lags: Vec<f32>,
+    /// It stands in its primary's place.
+    #[serde(default)]
+    pub promotion: Option<PromotionView>,
+}
+
+/// A shadow in its primary's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromotionView {
+    pub at: Timestamp,
+    /// Until then it can be rolled back; afterwards it waits for a decision.
+    pub until: Timestamp,
+    pub committed_at: Option<Timestamp>,
+    /// The recovery point that it started from.
+    pub point: u64,
+    /// What a person said about a primary that could not be reached.
+    pub attestation: Option<String>,
+    /// At most so many seconds of the primary's writes were lost.
+    pub lost_seconds: Option<u64>,
+    /// What its disks have taken since; what a rollback would lose.
+    pub accepted_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -18,7 +18,10 @@ use crate::{
     inventory::{Inventory, Owner},
     metrics::{Metric, Reading, Series},
     replication::{IncrementSpec, Manifest, Merge, Progress},
-    shadow::{CloneSpec, ShadowSpec},
+    shadow::{
+        CloneSpec, ShadowSpec,
+        promotion::{Fence, FenceFrom},
+    },
     units::{EngineId, PoolId, SourceName, Timestamp, VmId},
 };
 
@@ -61,6 +64,9 @@ pub enum PlatformError {
         by: String,
         seconds: u32,
     },
+    /// Somebody changed what this relies on.
+    #[error("{what}: {why}")]
+    Changed { what: String, why: String },
     #[error("cancelled")]
     Cancelled,
     #[error("not a connection address: {uri}: {why}")]
@@ -93,6 +99,7 @@ impl PlatformError {
             | Self::NotOurs { .. }
             | Self::NoSpace { .. }
             | Self::Leased { .. }
+            | Self::Changed { .. }
             | Self::Cancelled
             | Self::BadAddress { .. } => ErrorKind::Refused,
         }
@@ -165,7 +172,7 @@ pub struct Readings {
 /// Something on a platform that bears an engine's mark.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Owned {
-    /// `domain`, `volume`, `checkpoint`, `server`, …
+    /// `domain`, `volume`, `checkpoint`, `server`, `mark` (on a primary that is fenced), …
     pub kind: String,
     pub name: String,
 }
@@ -290,6 +297,25 @@ pub trait Hypervisor: Observe {
     /// # Errors
     /// When the platform refuses; what is already gone (the VM included) is no error.
     fn ensure_replication_absent(&self, vm: &VmId, owner: &Owner) -> Result<(), PlatformError>;
+
+    /// Stops the primary's CPUs, once its mark is in its metadata and its autostart is off. Already off stays off.
+    ///
+    /// # Errors
+    /// [`PlatformError::NotOurs`] where another engine's mark is there; `Unsupported` for a VM that is gone once off;
+    /// `Changed` where it is off and bears no mark.
+    fn ensure_paused(&self, fence: &Fence) -> Result<(), PlatformError>;
+
+    /// Powers the primary off and returns once it is seen off, its mark there and its autostart off.
+    ///
+    /// # Errors
+    /// [`PlatformError::Changed`] where it was to be paused and runs: what was read of its disk is not the last.
+    fn ensure_fenced(&self, fence: &Fence, from: FenceFrom) -> Result<(), PlatformError>;
+
+    /// Lets the primary run again, with the autostart that it had; takes the mark off last.
+    ///
+    /// # Errors
+    /// [`PlatformError::NotOurs`] where it is off and does not bear this engine's mark.
+    fn ensure_unfenced(&self, fence: &Fence) -> Result<(), PlatformError>;
 
     // ── target side ──
 

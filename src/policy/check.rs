@@ -195,6 +195,10 @@ impl Settings {
             (["shadow", "keep_points"], self.shadow.keep_points),
             (["shadow", "max_chain"], self.shadow.max_chain),
             (["gate", "window_seconds"], self.gate.window_seconds),
+            (
+                ["promotion", "commit_window_seconds"],
+                self.promotion.commit_window_seconds,
+            ),
         ];
         for (key, value) in at_least_one {
             if value == 0 {

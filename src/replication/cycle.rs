@@ -109,6 +109,19 @@ impl Manifest {
         });
     }
 
+    /// Increments can no longer be counted from the newest point. A flight becomes a full copy under its own names, so
+    /// that whatever it has left on either side is found and replaced.
+    pub fn lose_checkpoint(&mut self) {
+        self.checkpoint = None;
+        if let Some(flight) = &mut self.in_flight {
+            flight.spooled_at = None;
+            flight.spec.parent_checkpoint = None;
+            for disk in &mut flight.spec.disks {
+                disk.backing_volume = None;
+            }
+        }
+    }
+
     /// The layers of `spec` are complete: this is the commit.
     pub fn commit(&mut self, spec: &IncrementSpec, shipped: &Shipped) {
         if self.points.iter().any(|point| point.number == spec.number) {

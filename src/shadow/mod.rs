@@ -4,6 +4,8 @@
 //!  Need ─▶ sizing ─▶ placement ─▶ Plan{steps, digest} ─▶ (approval) ─▶ operation
 //!
 //!  absent ─create─▶ replicating (powered off) ─serve─▶ serving (share of traffic) ─retire─▶ absent
+//!                      │      ▲ rollback ──────────────┐
+//!                      └─ promote ─▶ promoted (commit window) ─commit─▶ in its primary's place
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -24,9 +26,12 @@ pub mod hold;
 pub mod need;
 pub mod placement;
 pub mod plan;
+pub mod promotion;
 pub mod ready;
 pub mod replay;
 pub mod sizing;
+
+use promotion::PromotionStep;
 
 /// Why something should be done about a VM.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -277,6 +282,8 @@ pub enum Step {
     Release {
         hold: Hold,
     },
+    /// The shadow takes its primary's place, or gives it back.
+    Promotion(PromotionStep),
     /// Boot a clone of a recovery point on an isolated network.
     StartClone {
         clone: Box<CloneSpec>,
@@ -346,6 +353,18 @@ pub enum Precondition {
     ShadowExists {
         shadow: ShadowId,
     },
+    /// Nothing stands against the shadow's taking the primary's place; see `shadow promote --dry-run`.
+    Promotable {
+        shadow: ShadowId,
+        /// The first number that the plan keeps for its own points.
+        numbers_from: u64,
+        /// A person says that the primary is off, since its source cannot be reached.
+        attested: bool,
+    },
+    /// The shadow stands in its primary's place, and that is not settled yet.
+    InCommitWindow {
+        shadow: ShadowId,
+    },
     /// The point is still there, on these layers.
     PointStands {
         shadow: ShadowId,
@@ -362,6 +381,14 @@ pub enum PlanKind {
     /// Start serving with a shadow that only replicates, or change its share.
     Traffic,
     Retire,
+    /// The shadow takes its primary's place.
+    Promote,
+    /// A promotion stays.
+    Commit,
+    /// A promotion is taken back within its window.
+    Rollback,
+    /// A primary that came back while its shadow stands in its place is stopped again.
+    Guard,
     /// Try a recovery point in a clone.
     Validate,
 }

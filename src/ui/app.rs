@@ -445,6 +445,15 @@ impl App {
                 | Command::TrafficSet { .. },
                 Ok(Answer::Proposal { proposal }),
             ) => self.go(Go::Proposal(proposal.id.clone())),
+            (
+                Command::ShadowPromote { .. }
+                | Command::ShadowCommit { .. }
+                | Command::ShadowRollback { .. },
+                Ok(Answer::Proposal { proposal }),
+            ) => {
+                self.go(Go::Proposal(proposal.id.clone()));
+                self.now_view.review(proposal);
+            }
             _ => {}
         }
     }

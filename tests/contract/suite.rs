@@ -9,7 +9,10 @@ use shadowcast::{
     hypervisor::{Claim, Control, Hypervisor, Owned, PlatformError},
     inventory::{Owner, PowerState, Vm},
     replication::{DiskIncrement, DiskMerge, IncrementSpec, Merge, prefix},
-    shadow::{CloneSpec, OverlaySpec, ShadowNetwork, ShadowSpec},
+    shadow::{
+        CloneSpec, OverlaySpec, ShadowNetwork, ShadowSpec,
+        promotion::{Fence, FenceFrom},
+    },
     units::{EngineId, OperationId, PoolId, ShadowId, Timestamp, VmId},
 };
 
@@ -784,4 +787,79 @@ pub fn what_does_not_exist_is_not_found(harness: &dyn Harness) {
         .source()
         .ensure_replication_absent(&nobody, &us())
         .unwrap();
+}
+
+fn fence(harness: &dyn Harness, owner: Owner) -> Fence {
+    Fence {
+        owner,
+        vm: harness.vm(),
+        shadow: ShadowId::from("s-0badcafe"),
+    }
+}
+
+fn power(harness: &dyn Harness) -> PowerState {
+    find(harness.source(), &harness.vm()).unwrap().state
+}
+
+fn marks(harness: &dyn Harness) -> usize {
+    let all = owned(harness);
+    all.iter().filter(|owned| owned.kind == "mark").count()
+}
+
+pub fn a_paused_primary_can_still_be_read_and_is_let_go(harness: &dyn Harness) {
+    let first = point(harness, 0);
+    assert!(cycle(harness, &first));
+    let ours = fence(harness, us());
+    for _ in 0..2 {
+        harness.source().ensure_paused(&ours).unwrap();
+        assert_eq!((power(harness), marks(harness)), (PowerState::Paused, 1));
+    }
+    // The last delta: nothing is written any more, so it holds what the disk will hold.
+    let last = point(harness, 1);
+    let at = spool(harness, &last);
+    ship(harness, &last);
+    harness.source().ensure_increment_finished(&last).unwrap();
+    assert!(harness.holds(&last, at));
+    for _ in 0..2 {
+        harness.source().ensure_unfenced(&ours).unwrap();
+        assert_eq!((power(harness), marks(harness)), (PowerState::Running, 0));
+    }
+    clear(harness, &[&first, &last]);
+}
+
+pub fn a_primary_that_runs_on_is_not_powered_off_by_its_last_delta(harness: &dyn Harness) {
+    let ours = fence(harness, us());
+    let refused = harness.source().ensure_fenced(&ours, FenceFrom::Paused);
+    assert!(
+        matches!(refused, Err(PlatformError::Changed { .. })),
+        "{refused:?}"
+    );
+    assert_eq!((power(harness), marks(harness)), (PowerState::Running, 0));
+}
+
+pub fn a_fenced_primary_is_off_until_it_is_let_go(harness: &dyn Harness) {
+    let ours = fence(harness, us());
+    harness.source().ensure_paused(&ours).unwrap();
+    for _ in 0..2 {
+        harness
+            .source()
+            .ensure_fenced(&ours, FenceFrom::Paused)
+            .unwrap();
+        assert_eq!((power(harness), marks(harness)), (PowerState::Off, 1));
+    }
+    // What another engine has put there is its own affair.
+    let theirs = fence(harness, owner("deadbeef-other"));
+    assert_not_ours(&harness.source().ensure_unfenced(&theirs));
+    assert_eq!(power(harness), PowerState::Off);
+    for _ in 0..2 {
+        harness.source().ensure_unfenced(&ours).unwrap();
+        assert_eq!((power(harness), marks(harness)), (PowerState::Running, 0));
+    }
+    let from = FenceFrom::Running { grace_seconds: 0 };
+    for _ in 0..2 {
+        harness.source().ensure_fenced(&ours, from).unwrap();
+        assert_eq!((power(harness), marks(harness)), (PowerState::Off, 1));
+    }
+    harness.source().ensure_unfenced(&ours).unwrap();
+    assert_eq!((power(harness), marks(harness)), (PowerState::Running, 0));
 }

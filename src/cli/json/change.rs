@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::{
     engine::snapshot::{
-        OperationState, OperationView, ServiceView, ShadowState, ShadowView, StepView,
+        OperationState, OperationView, PromotionView, ServiceView, ShadowState, ShadowView,
+        StepView,
     },
     inventory::Service,
     operation::JournalRow,
@@ -222,6 +223,8 @@ pub struct ShadowJson<'a> {
     wanted_share: f64,
     gate_holds: Option<bool>,
     last_breach: Option<&'a str>,
+    /// Set while it stands in its primary's place.
+    promotion: Option<&'a PromotionView>,
 }
 
 #[derive(Serialize)]
@@ -373,6 +376,7 @@ impl<'a> From<&'a ShadowView> for ShadowJson<'a> {
             wanted_share: view.wanted_share,
             gate_holds: gate.map(|gate| gate.holds),
             last_breach: gate.and_then(|gate| gate.last_breach.as_deref()),
+            promotion: view.promotion.as_ref(),
         }
     }
 }

@@ -221,6 +221,7 @@ fn shadow() -> ShadowView {
         wanted_share: 0.25,
         gate: None,
         recent_lags: Vec::new(),
+        promotion: None,
     }
 }
 

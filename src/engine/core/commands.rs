@@ -85,6 +85,13 @@ impl Core {
                 share,
             } => self.propose_by_hand(at, &vm, pool, rpo_seconds, share, out),
             Command::ShadowRetire { shadow } => self.propose_retire(at, &shadow, out),
+            Command::ShadowPromote {
+                shadow,
+                point,
+                attest_fenced,
+            } => self.propose_promote(at, &shadow, point, attest_fenced.as_deref(), out),
+            Command::ShadowCommit { shadow } => self.propose_commit(at, &shadow, out),
+            Command::ShadowRollback { shadow } => self.propose_rollback(at, &shadow, out),
             Command::ShadowValidate { shadow, point } => {
                 self.propose_validate(at, &shadow, point, out)
             }
@@ -485,6 +492,7 @@ impl Core {
                 "`shadowcast shadow list` shows them.",
             ));
         };
+        self.check_not_promoted(what, shadow)?;
         if !manifest.active {
             return Err(Problem::refused(
                 what,

@@ -342,6 +342,12 @@ impl Core {
             Precondition::ShadowExists { shadow } => {
                 (!self.shadows.contains_key(shadow)).then(|| format!("{shadow} is gone"))
             }
+            Precondition::Promotable {
+                shadow,
+                numbers_from,
+                attested,
+            } => self.not_promotable(shadow, *numbers_from, *attested),
+            Precondition::InCommitWindow { shadow } => self.not_in_window(shadow),
         }
     }
 

@@ -46,6 +46,7 @@ mod decisions;
 mod history;
 mod judge;
 mod operations;
+mod promotion;
 mod proofs;
 mod proposals;
 mod replicas;
@@ -59,6 +60,7 @@ mod validate;
 mod view;
 mod vms;
 
+pub use promotion::Promotion;
 pub use shadows::Shadow;
 pub use sources::SourceConfig;
 
@@ -485,6 +487,8 @@ pub struct Core {
     progress: BTreeMap<EffectId, Progress>,
     retries: BTreeMap<OperationId, operations::Retry>,
     replicas: BTreeMap<ShadowId, replicas::Replica>,
+    /// When each primary that must stay off was last told so.
+    guarded: BTreeMap<ShadowId, Timestamp>,
     settling: Vec<ReplyTo>,
     forecast: vms::ForecastState,
     events: VecDeque<TimelineEntry>,
@@ -549,6 +553,7 @@ impl Core {
             progress: BTreeMap::new(),
             retries: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            guarded: BTreeMap::new(),
             settling: Vec::new(),
             forecast: vms::ForecastState::default(),
             events: kept.events.into_iter().collect(),
@@ -660,6 +665,7 @@ impl Core {
         self.retry_operations(at, out);
         self.keep_leases(at, out);
         self.run_cycles(at, out);
+        self.watch_promotions(at, out);
         self.run_validations(at, out);
         self.expire_proposals(at, out);
         self.age_vms(at);

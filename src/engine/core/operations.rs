@@ -11,7 +11,7 @@ use crate::{
     },
     problem::Problem,
     replication::Manifest,
-    shadow::{Plan, PlanKind, Precondition, Step, plan},
+    shadow::{Plan, PlanKind, Precondition, Step, plan, promotion::PromotionStep},
     units::{OperationId, SourceName, Timestamp},
 };
 
@@ -118,6 +118,7 @@ impl Core {
                         return;
                     }
                 }
+                Next::Start(0) if self.ends_merge_first(at, id, out) => return,
                 Next::Start(step) => {
                     if self.yield_to_cycle(&shadow, out) || self.seed_waits(at, id, step) {
                         return;
@@ -235,6 +236,9 @@ impl Core {
                     self.perform(pending, action, out);
                 }
             },
+            Step::Promotion(step) => {
+                return self.start_promotion_step(at, id, index, step, pending, out);
+            }
             step => {
                 let action = self
                     .clone_action(at, id, &step, out)
@@ -287,6 +291,10 @@ impl Core {
                 self.append(at, id, Entry::UndoDone { step: index }, out);
                 true
             }
+            Step::Promotion(promotion) if promotion.has_no_undo() => {
+                self.append(at, id, Entry::UndoDone { step: index }, out);
+                true
+            }
             _ => {
                 self.perform(pending, Action::Undo(Box::new(step)), out);
                 false
@@ -311,6 +319,10 @@ impl Core {
         match result {
             Ok(outcome) => {
                 self.retries.remove(id);
+                if self.caught_up_with_another(&step, &outcome, out) {
+                    self.advance(at, id, out);
+                    return;
+                }
                 let note = self.step_succeeded(at, id, index, &step, outcome, out);
                 self.append(at, id, Entry::StepDone { step: index, note }, out);
                 self.after_step(&step, out);
@@ -318,6 +330,7 @@ impl Core {
             Err(failure) if forward && self.retry_later(at, id, &failure) => return,
             Err(failure) => {
                 self.retries.remove(id);
+                self.catch_up_lost_its_checkpoint(&step, &failure, out);
                 let why = format!("{}: {}", plan::describe(&step), failure.why);
                 let (vm, name) = self.vm_of(id);
                 let text = format!("{name}: {why}");
@@ -365,6 +378,10 @@ impl Core {
                         manifest.clone(),
                     ))));
                 }
+                format!("{} bytes shipped", shipped.shipped_bytes)
+            }
+            (Step::Promotion(PromotionStep::CatchUp { shadow, .. }), Outcome::Shipped(shipped)) => {
+                self.commit_flight(shadow, &shipped, out);
                 format!("{} bytes shipped", shipped.shipped_bytes)
             }
             (Step::RemoveReplica { shadow, .. }, outcome) => {
@@ -421,6 +438,7 @@ impl Core {
                     )));
                 }
                 self.append(at, id, Entry::UndoDone { step: index }, out);
+                self.after_step(&step, out);
             }
             Err(failure) if self.retry_later(at, id, &failure) => return,
             Err(failure) => {
@@ -490,6 +508,31 @@ impl Core {
         for id in due {
             self.advance(at, &id, out);
         }
+    }
+
+    /// A promotion counts on the layers that stand: what merges them is not cut off but brought to its end.
+    fn ends_merge_first(&mut self, at: Timestamp, id: &OperationId, out: &mut Vec<Effect>) -> bool {
+        let plan = &self.operations[id].plan;
+        let shadow = plan.shadow.clone();
+        let merging = |core: &Self| {
+            (core.manifests.get(&shadow)).is_some_and(|manifest| manifest.merging.is_some())
+        };
+        if plan.kind != PlanKind::Promote || !merging(self) {
+            return false;
+        }
+        if self.replica_effect(&shadow).is_none() {
+            self.tidy(&shadow, out);
+        }
+        if self.replica_effect(&shadow).is_none() {
+            return false;
+        }
+        let retry = Retry {
+            attempts: 0,
+            at: at.plus_secs(1),
+            why: "waits until expired points are merged".to_owned(),
+        };
+        self.retries.insert(id.clone(), retry);
+        true
     }
 
     fn merge_goes_first(&mut self, at: Timestamp, id: &OperationId) -> bool {
@@ -609,8 +652,8 @@ impl Core {
         if !operation.unwinds() {
             return Err(Problem::refused(
                 what,
-                "a removal only goes forward: what is gone cannot come back",
-                "Create the shadow anew when it has ended.",
+                "it only goes forward: what is gone, or written by now, would be lost on the way back",
+                "Wait for its end, and plan what is wanted then.",
             ));
         }
         self.retries.remove(id);
@@ -688,6 +731,10 @@ pub(super) const fn kind_name(kind: PlanKind) -> &'static str {
         PlanKind::Create => "Shadow creation",
         PlanKind::Traffic => "Traffic change",
         PlanKind::Retire => "Retirement",
+        PlanKind::Promote => "Promotion",
+        PlanKind::Commit => "Commit",
+        PlanKind::Rollback => "Rollback",
+        PlanKind::Guard => "Guarded stop",
         PlanKind::Validate => "Validation",
     }
 }

@@ -50,6 +50,7 @@ impl Core {
         for need in needs {
             let shadow = self.shadow_of(&need.vm);
             let raised = match (need.urgency, shadow) {
+                (_, Some(shadow)) if self.is_promoted(&shadow) => continue,
                 (Urgency::GiveBack, Some(shadow)) => self.build_retire(at, &shadow, need.clone()),
                 (Urgency::GiveBack, None) | (_, Some(_)) => continue,
                 (_, None) => self.build_create(at, need.clone(), &Wishes::default(), None),
@@ -282,6 +283,7 @@ impl Core {
                 "`shadowcast shadow list` shows them.",
             ));
         };
+        self.check_not_promoted(what, shadow)?;
         if self.busy_vms().contains(&found.vm) {
             return Err(Problem::refused(
                 what,
@@ -305,7 +307,7 @@ impl Core {
         Ok(Answer::Proposal { proposal })
     }
 
-    fn open_for(&self, vm: &VmId) -> Option<ProposalId> {
+    pub(super) fn open_for(&self, vm: &VmId) -> Option<ProposalId> {
         self.proposals
             .values()
             .find(|proposal| is_open(proposal) && proposal.plan.vm == *vm)
@@ -420,7 +422,7 @@ impl Core {
         Ok(self.proposal(at, id, need, sizing, Some(placement), plan, checks))
     }
 
-    fn build_retire(
+    pub(super) fn build_retire(
         &mut self,
         at: Timestamp,
         id: &ShadowId,
@@ -565,7 +567,7 @@ impl Core {
         Names::from_bits(self.random.u128(..).to_le_bytes(), port)
     }
 
-    fn plan_settings(&self, rpo_seconds: Option<u32>) -> PlanSettings {
+    pub(super) fn plan_settings(&self, rpo_seconds: Option<u32>) -> PlanSettings {
         PlanSettings {
             rpo_seconds: rpo_seconds.unwrap_or(self.settings.shadow.rpo_seconds),
             freeze_filesystems: self.settings.shadow.freeze_filesystems,

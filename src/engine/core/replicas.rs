@@ -34,6 +34,7 @@ impl Core {
             .manifests
             .values()
             .filter(|manifest| manifest.active && !busy.contains(&manifest.vm))
+            .filter(|manifest| !self.is_promoted(&manifest.shadow))
             .filter(|manifest| self.cycle_due(at, manifest))
             .map(|manifest| manifest.shadow.clone())
             .collect();
@@ -103,7 +104,7 @@ impl Core {
     }
 
     /// Guest-side names and sizes of the disks that are replicated.
-    fn disks_of(&self, shadow: &ShadowId) -> Vec<(String, u64)> {
+    pub(super) fn disks_of(&self, shadow: &ShadowId) -> Vec<(String, u64)> {
         self.shadows
             .get(shadow)
             .and_then(|shadow| shadow.spec.as_ref())
@@ -180,8 +181,7 @@ impl Core {
         };
         let news = manifest.stalled.is_none();
         if failure.checkpoint_lost {
-            manifest.checkpoint = None;
-            manifest.in_flight = None;
+            manifest.lose_checkpoint();
         }
         // The flight goes on under its own names: a complete spool is shipped again, anything less is taken anew. It may
         // have left something on a source that was not even reached, which only these names find again.
@@ -198,7 +198,7 @@ impl Core {
     }
 
     /// Gives back the space of points that the ladder does not keep, one thing after another.
-    fn tidy(&mut self, shadow: &ShadowId, out: &mut Vec<Effect>) {
+    pub(super) fn tidy(&mut self, shadow: &ShadowId, out: &mut Vec<Effect>) {
         let max_chain = self.settings.shadow.max_chain;
         let ladder = self.settings.ladder();
         let held = self.held_points(shadow);

@@ -237,6 +237,7 @@ impl Core {
         };
         let target = manifest.target_pool.source();
         manifest.active
+            && shadow.promotion.is_none()
             && !shadow.retiring
             && !manifest.points.is_empty()
             && !self.busy_vms().contains(&shadow.vm)

@@ -354,7 +354,14 @@ impl Core {
         let stalled = manifest.and_then(|manifest| manifest.stalled.clone());
         let lag_seconds = manifest.and_then(|manifest| manifest.lag_seconds(at));
         let behind = lag_seconds.is_some_and(|lag| lag > 2 * u64::from(shadow.rpo_seconds));
-        let state = if shadow.retiring {
+        let committed = (shadow.promotion.as_ref()).map(|known| known.committed_at.is_some());
+        let state = if let Some(committed) = committed {
+            if committed {
+                ShadowState::Committed
+            } else {
+                ShadowState::Promoted
+            }
+        } else if shadow.retiring {
             ShadowState::Retiring
         } else if creating {
             ShadowState::Creating
@@ -412,6 +419,7 @@ impl Core {
             recent_lags: replica
                 .map(|replica| replica.recent_lags.clone())
                 .unwrap_or_default(),
+            promotion: self.promotion_view(shadow),
         }
     }
 
@@ -482,6 +490,7 @@ impl Core {
                 });
             }
         }
+        self.promotion_alarms(at, &mut alarms);
         for shadow in self.shadows.values() {
             if let Some(proof) = self
                 .last_concluded(&shadow.id)

@@ -31,6 +31,8 @@ pub struct DomainXml {
     pub has_agent: bool,
     pub labels: Vec<Label>,
     pub owner: Option<Owner>,
+    /// The engine whose shadow stands in its place.
+    pub fenced_by: Option<EngineId>,
     /// Disks under a block job, with the job's kind.
     pub mirrors: Vec<String>,
 }
@@ -108,6 +110,7 @@ pub fn read(xml: &str) -> Result<DomainXml, PlatformError> {
             }),
         labels: labels::read(root),
         owner: owner(root),
+        fenced_by: fenced_by(root),
     })
 }
 
@@ -143,6 +146,13 @@ pub fn owner(domain: Node) -> Option<Owner> {
         engine: EngineId::new(mark.attribute("engine")?),
         operation: OperationId::new(mark.attribute("operation")?),
     })
+}
+
+fn fenced_by(domain: Node) -> Option<EngineId> {
+    let mark = child(domain, "metadata")?
+        .children()
+        .find(|node| node.has_tag_name((NAMESPACE, "fence")))?;
+    Some(EngineId::new(mark.attribute("engine")?))
 }
 
 fn disk(node: Node) -> DiskXml {

@@ -34,7 +34,10 @@ use crate::{
     inventory::{Inventory, Owner},
     metrics::{Metric, Series},
     replication::{IncrementSpec, Manifest, Merge},
-    shadow::{CloneSpec, ShadowSpec},
+    shadow::{
+        CloneSpec, ShadowSpec,
+        promotion::{Fence, FenceFrom},
+    },
     units::{EngineId, PoolId, SourceName, Timestamp, VmId},
 };
 
@@ -47,6 +50,7 @@ mod domain_xml;
 mod element;
 mod error;
 mod examine;
+mod fence;
 mod host;
 mod increment;
 mod inventory;
@@ -245,6 +249,33 @@ impl Hypervisor for Libvirt {
         self.host
             .run("end replication", LONG_DEADLINE, move |link| {
                 increment::replication_absent(link, &vm, &owner)
+            })
+    }
+
+    fn ensure_paused(&self, fence: &Fence) -> Result<(), PlatformError> {
+        check_engine(&self.host, &fence.owner)?;
+        let fence = fence.clone();
+        self.host
+            .run("pause the primary", LONG_DEADLINE, move |link| {
+                fence::ensure_paused(link, &fence)
+            })
+    }
+
+    fn ensure_fenced(&self, fence: &Fence, from: FenceFrom) -> Result<(), PlatformError> {
+        check_engine(&self.host, &fence.owner)?;
+        let fence = fence.clone();
+        self.host
+            .run("power the primary off", LONG_DEADLINE, move |link| {
+                fence::ensure_fenced(link, &fence, from)
+            })
+    }
+
+    fn ensure_unfenced(&self, fence: &Fence) -> Result<(), PlatformError> {
+        check_engine(&self.host, &fence.owner)?;
+        let fence = fence.clone();
+        self.host
+            .run("start the primary", LONG_DEADLINE, move |link| {
+                fence::ensure_unfenced(link, &fence)
             })
     }
 

@@ -14,7 +14,10 @@ use crate::{
     hypervisor::{AgentAnswer, AgentQuestion, Claim, Control, Hypervisor, PlatformError},
     inventory::Owner,
     replication::{IncrementSpec, Manifest, Merge},
-    shadow::{CloneSpec, OverlaySpec, ShadowSpec},
+    shadow::{
+        CloneSpec, OverlaySpec, ShadowSpec,
+        promotion::{Fence, FenceFrom},
+    },
     units::{PoolId, Timestamp, VmId},
 };
 
@@ -183,6 +186,9 @@ impl Platform {
         let now = self.shared.now();
         let mut world = self.shared.world();
         world.settle_traffic(&self.shared, now);
+        if on {
+            world.note_started_beside_its_primary(&id);
+        }
         if let Some(shadow) = world.shadows.get_mut(&id) {
             shadow.state = if on {
                 shadow.generation += 1;
@@ -332,6 +338,18 @@ impl Hypervisor for Platform {
             self.abandon_replication(vm, owner);
             Ok(())
         })
+    }
+
+    fn ensure_paused(&self, fence: &Fence) -> Result<(), PlatformError> {
+        self.call(Verb::EnsurePaused, || self.pause_primary(fence))
+    }
+
+    fn ensure_fenced(&self, fence: &Fence, from: FenceFrom) -> Result<(), PlatformError> {
+        self.call(Verb::EnsureFenced, || self.fence_primary(fence, from))
+    }
+
+    fn ensure_unfenced(&self, fence: &Fence) -> Result<(), PlatformError> {
+        self.call(Verb::EnsureUnfenced, || self.unfence_primary(fence))
     }
 
     fn ensure_layer(

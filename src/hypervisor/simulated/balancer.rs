@@ -131,7 +131,7 @@ impl World {
                 server.requests += requests;
                 server.errors += requests * condition.error_ratio;
                 server.up = match server.vm {
-                    Some(_) => true,
+                    Some(index) => self.runs(&shared.roster.vms[index].id),
                     None => self
                         .shadow_at(&server.address, server.port)
                         .is_some_and(|shadow| shadow.answers(now)),

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Cursor, Read},
+    sync::PoisonError,
 };
 
 use serde::{Deserialize, Serialize};
@@ -107,7 +108,11 @@ pub(super) fn content(shared: &Shared, vm: &Record, disk: usize, at: Timestamp) 
 /// Bytes that the guest has written since the fleet's start.
 pub(super) fn written_bytes(shared: &Shared, vm: &Record, at: Timestamp) -> f64 {
     shared.curve(vm, Metric::Disk).map_or(0.0, |curve| {
-        WRITTEN * curve.integral(shared.roster.start, at)
+        let stops = shared.stops.lock().unwrap_or_else(PoisonError::into_inner);
+        let still: f64 = (stops.of(&vm.id, at))
+            .map(|(from, to)| curve.integral(from, to))
+            .sum();
+        WRITTEN * (curve.integral(shared.roster.start, at) - still)
     })
 }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     hypervisor::{Owned, PlatformError},
+    inventory::PowerState,
     replication::{Manifest, RecoveryPoint},
     units::{EngineId, PoolId, SourceName, Timestamp, VmId},
 };
@@ -126,6 +127,17 @@ impl Fleet {
         if let Some(shadow) = world.shadows.get_mut(shadow) {
             shadow.sickness = sickness;
         }
+    }
+
+    pub fn power_of(&self, vm: &VmId) -> PowerState {
+        self.shared.world().power_of(vm)
+    }
+
+    /// Somebody starts or stops a primary by hand.
+    pub fn set_power(&self, vm: &VmId, state: PowerState) {
+        let now = self.shared.now();
+        let mut world = self.shared.world();
+        world.set_power(&self.shared, vm, state, now);
     }
 
     /// The shadow's process dies.

@@ -27,6 +27,7 @@ mod clock;
 mod clones;
 mod disks;
 mod fault;
+mod fences;
 mod handles;
 mod layers;
 mod load;

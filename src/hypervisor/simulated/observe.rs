@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     hypervisor::{Examination, Finding, Observe, Owned, PlatformError, Readings},
-    inventory::{Inventory, Pool, PowerState, Role, Storage},
+    inventory::{Inventory, Pool, Role, Storage},
     metrics::{Metric, Reading, Series},
     replication::prefix,
     units::{EngineId, PoolId, SourceName, Timestamp, VmId},
@@ -238,7 +238,11 @@ impl Observe for Platform {
             let spec = &self.shared.spec;
             let mut vms: Vec<_> = self
                 .records()
-                .map(|(_, vm)| vm.describe(spec, PowerState::Running))
+                .map(|(_, vm)| {
+                    let mut described = vm.describe(spec, world.power_of(&vm.id));
+                    described.generation += world.restarts_of(&vm.id);
+                    described
+                })
                 .collect();
             for (id, shadow) in &world.shadows {
                 if id.source() == self.source {
@@ -267,6 +271,9 @@ impl Observe for Platform {
                 ..Readings::default()
             };
             for (index, vm) in self.records() {
+                if world.is_off(&vm.id) {
+                    continue;
+                }
                 if world.hung.contains_key(&vm.id) {
                     readings.hung.push(vm.id.clone());
                 } else {
@@ -365,6 +372,12 @@ pub(super) fn owned_on(world: &World, source: &SourceName, engine: &EngineId) ->
                     owned.push(item("job", name));
                 }
             }
+        }
+    }
+    for (vm, fenced) in &world.fences {
+        let marked = (fenced.mark.as_ref()).is_some_and(|mark| mark.owner.engine == *engine);
+        if vm.source() == *source && marked {
+            owned.push(item("mark", vm.as_str()));
         }
     }
     for ((kept_on, shadow), manifest) in &world.manifests {

@@ -1,5 +1,6 @@
 //! A plan in words: what each step does, the exact effect, what undoes it, and why it is proposed.
 
+use super::promotion_wording as promotion;
 use crate::{
     replication::{RecoveryPoint, names},
     reservation::Hold,
@@ -29,7 +30,7 @@ pub fn bytes(bytes: u64) -> String {
 }
 
 /// `11 min`, `1 h 05`, `2 d 3 h`.
-fn duration(seconds: i64) -> String {
+pub(super) fn duration(seconds: i64) -> String {
     let minutes = seconds.max(0) / 60;
     match minutes {
         0 => format!("{} s", seconds.max(0)),
@@ -120,6 +121,7 @@ pub fn describe(step: &Step) -> String {
             )
         }
         Step::Release { hold } => format!("Release {}", held(hold)),
+        Step::Promotion(step) => promotion::describe(step),
         Step::StartClone { clone } => format!(
             "Boot a clone of point {} on an isolated network, within {} s; it lives {} s at most",
             clone.point, clone.boot_seconds, clone.lifetime_seconds
@@ -133,7 +135,7 @@ pub fn describe(step: &Step) -> String {
     }
 }
 
-fn held(hold: &Hold) -> String {
+pub(super) fn held(hold: &Hold) -> String {
     format!(
         "{} vCPU, {} of memory and {} of disk on {}",
         hold.vcpus,
@@ -250,6 +252,7 @@ pub fn command_text(step: &Step) -> String {
             )
         }
         Step::Release { hold } => format!("ledger release {}", hold.operation),
+        Step::Promotion(step) => promotion::command_text(step),
         Step::StartClone { clone } => start_clone(clone),
         Step::CheckClone { clone, check, .. } => {
             format!("{} {}: {check}", clone.spec.name, check.name())
@@ -295,7 +298,7 @@ fn add_server(spec: &ServerSpec) -> String {
     )
 }
 
-fn overlays(spec: &ShadowSpec) -> String {
+pub(super) fn overlays(spec: &ShadowSpec) -> String {
     let names: Vec<_> = spec
         .overlays
         .iter()
@@ -334,6 +337,7 @@ pub fn undo_text(step: &Step) -> String {
             "Cannot be taken back: a new shadow needs a full copy".to_owned()
         }
         Step::Release { .. } => "Reserve it again".to_owned(),
+        Step::Promotion(step) => promotion::undo_text(step),
         Step::StartClone { .. } => "Remove the clone".to_owned(),
         Step::CheckClone { .. } | Step::RemoveClone { .. } => {
             "Nothing to take back: the clone is gone by then".to_owned()

@@ -26,6 +26,7 @@ pub mod now_queue;
 pub mod operation_card;
 pub mod operation_side;
 pub mod plan_card;
+pub mod promotion;
 pub mod proposal_split;
 pub mod reject;
 pub mod settings;

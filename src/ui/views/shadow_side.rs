@@ -3,7 +3,7 @@
 use eframe::egui::{Id, Rect, ScrollArea, Sense, Ui, UiBuilder, pos2, vec2};
 use egui_material_icons::icons;
 
-use super::{proposal_split::split_figures, shadows::Wanted};
+use super::{promotion, proposal_split::split_figures, shadows::Wanted};
 use crate::{
     engine::{
         command::Command,
@@ -34,7 +34,7 @@ pub fn ui(
 ) {
     let inside = Rect::from_min_max(
         rect.min + vec2(20.0, 0.0),
-        pos2(rect.right() - 20.0, rect.bottom() - 110.0),
+        pos2(rect.right() - 20.0, rect.bottom() - 142.0),
     );
     let mut child = ui.new_child(UiBuilder::new().id_salt("particulars").max_rect(inside));
     ScrollArea::vertical()
@@ -42,6 +42,10 @@ pub fn ui(
         .show(&mut child, |ui| {
             head(ui, shadow, pass);
             text::rule(ui, 12.0, 8.0);
+            if let Some(view) = &shadow.promotion {
+                promotion::window(ui, view, pass);
+                text::rule(ui, 12.0, 8.0);
+            }
             traffic(ui, shadow, wanted, pass);
             if let Some(gate) = &shadow.gate {
                 text::rule(ui, 12.0, 8.0);
@@ -344,11 +348,17 @@ pub fn validate(shadow: &ShadowView, pass: &mut Pass<'_>) {
 }
 
 fn buttons(ui: &mut Ui, foot: Rect, shadow: &ShadowView, pass: &mut Pass<'_>) {
+    if shadow.promotion.is_some() {
+        return promotion::buttons(ui, foot, shadow, pass);
+    }
     let off = why_not(shadow, pass);
+    let promote = Rect::from_min_size(foot.min + vec2(0.0, 12.0), vec2(foot.width(), 36.0));
+    let early = (shadow.state == ShadowState::Creating).then_some("It is not complete yet.");
+    promotion::promote_button(ui, promote, shadow, off.or(early), pass);
     let half = (foot.width() - 8.0) / 2.0;
     let at = |column: f32, row: f32| {
-        let place = foot.min + vec2((half + 8.0) * column, 12.0 + 42.0 * row);
-        Rect::from_min_size(place, vec2(half, 34.0))
+        let place = foot.min + vec2((half + 8.0) * column, 56.0 + 40.0 * row);
+        Rect::from_min_size(place, vec2(half, 32.0))
     };
     let mut button = Button::action(Action::Validate, Look::Secondary).off(untried(shadow, pass));
     button.tooltip = Some(Action::Validate.tooltip());

@@ -249,6 +249,8 @@ pub fn tone(shadow: &ShadowView) -> Tone {
         ShadowState::Stalled => Tone::Critical,
         _ if broken || unproven(shadow) => Tone::Risk,
         ShadowState::Creating => Tone::None,
+        ShadowState::Promoted => Tone::Watch,
+        ShadowState::Committed => Tone::Ok,
         ShadowState::Retiring => Tone::Watch,
         _ if late => Tone::Watch,
         ShadowState::Replicating | ShadowState::Serving => Tone::Ok,
@@ -481,6 +483,8 @@ fn state_words(
             |point| format!("on point {point}"),
         ),
         ShadowState::Retiring => "is being removed".to_owned(),
+        ShadowState::Promoted => "in its primary's place, not committed yet".to_owned(),
+        ShadowState::Committed => "in its primary's place".to_owned(),
         ShadowState::Creating | ShadowState::Stalled => String::new(),
     };
     let mut ink = match tone {

@@ -89,6 +89,7 @@ pub fn shadows() -> Vec<ShadowView> {
                         .then(|| "p95 311 ms over 250 at 13:05: share back to 0".to_owned()),
                 }),
                 recent_lags: if creating { Vec::new() } else { recent },
+                promotion: None,
             }
         })
         .collect()
