@@ -6,6 +6,8 @@ mod sample;
 
 #[path = "console/capacity.rs"]
 mod capacity;
+#[path = "console/reserved.rs"]
+mod reserved;
 #[path = "console/settings.rs"]
 mod settings;
 

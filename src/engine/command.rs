@@ -145,6 +145,19 @@ pub enum Command {
         by: String,
     },
 
+    /// Keeps a part of a pool for shadows, in place of what was kept there before.
+    Reserve {
+        pool: PoolId,
+        /// More than 0, at most 1.
+        share: f64,
+        until: Option<Timestamp>,
+        by: String,
+    },
+    ReserveRelease {
+        pool: PoolId,
+        by: String,
+    },
+
     /// Stops (or lets go on) all automation: cycles, gates' return to zero excepted.
     Freeze {
         frozen: bool,

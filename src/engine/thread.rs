@@ -330,6 +330,7 @@ fn load(journal: &Journal, fleet: Option<&Fleet>) -> Result<Kept, crate::store::
         proposals: journal.all(Kind::Proposal)?,
         manifests: journal.all(Kind::Manifest)?,
         calendar: journal.all(Kind::Calendar)?,
+        reserved: journal.all(Kind::Reserved)?,
         rows: journal.rows()?,
         events: journal.events(EVENTS_KEPT)?,
         ..Kept::default()

@@ -27,6 +27,8 @@ pub enum Kind {
     Manifest,
     /// An entry of the calendar.
     Calendar,
+    /// What is kept for shadows in a pool.
+    Reserved,
     /// Stands while automation is stopped.
     Frozen,
 }
@@ -40,6 +42,7 @@ impl Kind {
             Self::Proposal => "proposal",
             Self::Manifest => "manifest",
             Self::Calendar => "calendar",
+            Self::Reserved => "reserved",
             Self::Frozen => "frozen",
         }
     }

@@ -112,6 +112,13 @@ impl Core {
             Command::OperationResume { operation, by } => self
                 .resume(at, &operation, by, out)
                 .map(|()| Answer::Started { operation }),
+            Command::Reserve {
+                pool,
+                share,
+                until,
+                by,
+            } => self.reserve(at, &pool, share, until, by, out),
+            Command::ReserveRelease { pool, by } => self.release_reservation(at, &pool, &by, out),
             Command::Freeze { frozen, by } => self.freeze(at, frozen, &by, out),
             Command::Settings => Ok(Answer::Settings {
                 file: self.settings_file.name.clone(),

@@ -25,7 +25,7 @@ use crate::{
     policy::{Limits, Settings},
     problem::Problem,
     replication::{IncrementSpec, Manifest, Progress, cycle::Shipped},
-    reservation::Ledger,
+    reservation::{Ledger, Reserved},
     shadow::{Proposal, ShareSpec, Step, hold::Held},
     telemetry::prometheus::{PrometheusError, backfill::Wanted},
     traffic::{DirectorError, ServerSpec, TrafficReading},
@@ -44,6 +44,7 @@ mod judge;
 mod operations;
 mod proposals;
 mod replicas;
+mod reservations;
 mod settings;
 mod shadows;
 mod sources;
@@ -172,6 +173,8 @@ pub enum Document {
     ManifestGone(ShadowId),
     Event(Box<Event>),
     EventGone(EventId),
+    Reserved(Box<Reserved>),
+    ReservedGone(PoolId),
     /// Automation is stopped, across restarts too.
     Frozen(bool),
 }
@@ -474,6 +477,7 @@ pub struct Kept {
     pub proposals: Vec<Proposal>,
     pub manifests: Vec<Manifest>,
     pub calendar: Vec<Event>,
+    pub reserved: Vec<Reserved>,
     pub rows: Vec<JournalRow>,
     /// Newest first.
     pub events: Vec<TimelineEntry>,
@@ -531,6 +535,9 @@ impl Core {
         }
         for manifest in kept.manifests {
             core.manifests.insert(manifest.shadow.clone(), manifest);
+        }
+        for reserved in kept.reserved {
+            core.ledger.reserve(reserved);
         }
         for row in kept.rows {
             core.replay(&row);
@@ -618,6 +625,7 @@ impl Core {
         self.keep_leases(at, out);
         self.run_cycles(at, out);
         self.expire_proposals(at, out);
+        self.expire_reservations(at, out);
         self.age_vms(at);
         self.decide(at, out);
         self.refresh_forecasts(at, out);

@@ -604,6 +604,7 @@ impl Core {
             "{} keeps {percent:.0} % of its memory free",
             pool.name
         )));
+        checks.extend(self.room_check(pool, sizing.memory_bytes));
         for problem in self.unmet(plan, at) {
             checks.push(blocks(problem));
         }

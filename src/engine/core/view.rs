@@ -80,6 +80,7 @@ impl Core {
                 .values()
                 .map(|shadow| self.shadow_view(at, shadow))
                 .collect(),
+            reservations: self.reservation_views(),
             calendar: self.calendar_views(at),
             timeline: events,
             alarms: self.alarms(at),
@@ -447,6 +448,7 @@ impl Core {
                 });
             }
         }
+        alarms.extend(self.reservation_alarms(at));
         let parked = self
             .operations
             .values()
