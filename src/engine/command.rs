@@ -57,6 +57,9 @@ pub enum Command {
         guest_address: Option<String>,
         probe_path: String,
         outbound_allowed: bool,
+        /// The balancer's map of methods; needed for a read-only service.
+        #[serde(default)]
+        method_map: Option<String>,
     },
     ServiceRemove {
         name: ServiceName,

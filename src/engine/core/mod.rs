@@ -41,6 +41,7 @@ mod commands;
 mod decisions;
 mod history;
 mod judge;
+mod methods;
 mod operations;
 mod proposals;
 mod replicas;
@@ -245,6 +246,12 @@ pub enum Action {
         name: SourceName,
         uri: String,
     },
+    /// Look whether a map of the balancer leads only reading requests to a backend.
+    CheckMethods {
+        director: SourceName,
+        map: String,
+        backend: String,
+    },
     /// Take or keep the right to change a host.
     Lease {
         source: SourceName,
@@ -374,6 +381,10 @@ enum Pending {
     },
     TestSource {
         to: ReplyTo,
+    },
+    MapService {
+        to: ReplyTo,
+        service: Box<Service>,
     },
     Arm {
         to: ReplyTo,
@@ -661,6 +672,10 @@ impl Core {
             }
             Pending::Repair { shadow } => self.repaired(at, &shadow, result, out),
             Pending::AddSource { to, config } => self.source_examined(at, to, config, result, out),
+            Pending::MapService { to, service } => {
+                let reply = self.methods_looked_at(at, *service, result, out);
+                out.push(Effect::Reply { to, reply });
+            }
             Pending::Arm { to, source } => self.armed(at, to, &source, result, out),
             Pending::Lease { source } => self.lease_ended(at, &source, result, out),
             Pending::TestSource { to } => {
