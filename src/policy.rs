@@ -7,12 +7,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::{
     health::{StateBounds, Weights},
     problem::Problem,
+    replication::ladder::Ladder,
 };
 
 mod check;
 pub mod edit;
 mod judging;
 pub mod types;
+pub mod validation;
 
 use types::TypeRule;
 
@@ -29,12 +31,16 @@ pub struct Settings {
     pub health: HealthSettings,
     pub shadow: ShadowSettings,
     pub gate: GateSettings,
+    pub promotion: PromotionSettings,
+    pub validation: ValidationSettings,
     pub approval: ApprovalSettings,
     /// The first that fits names a VM's type.
     pub types: Vec<TypeRule>,
     /// By VM name.
     pub vm: BTreeMap<String, Limits>,
 }
+
+pub use validation::ValidationSettings;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -170,8 +176,12 @@ pub struct ShadowSettings {
     /// The primary's p95 is brought this far under its limit, 0..=1.
     pub margin: f64,
     pub max_share: f64,
-    /// Recovery points that are kept.
+    /// The newest recovery points, so many, are kept.
     pub keep_points: u32,
+    /// And the newest of each hour, for so many hours.
+    pub keep_hourly: u32,
+    /// And the newest of each day, for so many days.
+    pub keep_daily: u32,
     /// Layers under the newest point before the chain is flattened.
     pub max_chain: u32,
     /// 0..=1 of a pool's memory that stays free after placement.
@@ -195,6 +205,35 @@ pub struct GateSettings {
     pub window_seconds: u32,
     /// Fewer requests in the window say nothing.
     pub min_requests: u32,
+}
+
+/// How long a promotion can be taken back, and what comes then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PromotionSettings {
+    pub commit_window_seconds: u32,
+    pub at_expiry: AtExpiry,
+    /// A primary that came back is asked to shut down, and its power is cut after this.
+    pub stop_grace_seconds: u32,
+}
+
+/// What happens when a commit window ends. It is never rolled back by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtExpiry {
+    #[default]
+    Ask,
+    Commit,
+}
+
+impl Default for PromotionSettings {
+    fn default() -> Self {
+        Self {
+            commit_window_seconds: 1800,
+            at_expiry: AtExpiry::Ask,
+            stop_grace_seconds: 20,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -251,7 +290,9 @@ impl Default for ShadowSettings {
             margin: 0.1,
             max_share: 0.6,
             keep_points: 8,
-            max_chain: 24,
+            keep_hourly: 12,
+            keep_daily: 7,
+            max_chain: 48,
             pool_headroom: 0.1,
             seed_max_cpu: 0.9,
             seed_wait_seconds: 120,
@@ -294,6 +335,8 @@ impl Default for Settings {
             health: HealthSettings::default(),
             shadow: ShadowSettings::default(),
             gate: GateSettings::default(),
+            promotion: PromotionSettings::default(),
+            validation: ValidationSettings::default(),
             approval: ApprovalSettings::default(),
             types: Vec::new(),
             vm: BTreeMap::new(),
@@ -322,6 +365,15 @@ impl Settings {
         })?;
         settings.check(text, name)?;
         Ok(settings)
+    }
+
+    /// The recovery points that are kept.
+    pub fn ladder(&self) -> Ladder {
+        Ladder {
+            last: self.shadow.keep_points,
+            hourly: self.shadow.keep_hourly,
+            daily: self.shadow.keep_daily,
+        }
     }
 
     /// The source that samples are sent to.

@@ -6,6 +6,10 @@ mod sample;
 
 #[path = "console/capacity.rs"]
 mod capacity;
+#[path = "console/history.rs"]
+mod history;
+#[path = "console/promotion.rs"]
+mod promotion;
 #[path = "console/reserved.rs"]
 mod reserved;
 #[path = "console/settings.rs"]
@@ -341,6 +345,41 @@ fn live_traffic_moves_from_the_shadows_screen() {
         &commands(&mut window)[..],
         [Command::ShadowRetire { .. }]
     ));
+}
+
+#[test]
+fn a_shadow_shows_its_proofs_and_its_newest_point_is_tried_by_button_and_by_key() {
+    let mut window = open(fleet());
+    key(&mut window, Key::Num4);
+    window
+        .get_by_label_contains("Shadow of catalog-api-02")
+        .click();
+    settle(&mut window);
+    assert!(shows(&window, "3 of 4 passed"));
+    assert!(shows(&window, "did not pass, by the schedule"));
+    assert!(shows(&window, "HTTP 503 (within 30 s)"));
+    assert!(shows(&window, "proven"));
+    press(&mut window, "Validate now");
+    key(&mut window, Key::V);
+    let sent = commands(&mut window);
+    assert!(
+        matches!(
+            &sent[..],
+            [
+                Command::ShadowValidate { point: None, shadow: first },
+                Command::ShadowValidate { shadow: second, .. }
+            ] if first == second
+        ),
+        "{sent:?}"
+    );
+    // A clone of this one runs already.
+    window
+        .get_by_label_contains("Shadow of auth-idp-02")
+        .click();
+    settle(&mut window);
+    assert!(shows(&window, "a clone is being tried"));
+    press(&mut window, "Validate now");
+    assert!(commands(&mut window).is_empty());
 }
 
 #[test]
@@ -816,12 +855,12 @@ fn tolerant() -> SnapshotOptions {
 }
 
 #[test]
-fn now_and_fleet_look_as_they_did_in_the_dark() {
+fn now_fleet_and_shadows_look_as_they_did_in_the_dark() {
     look(Theme::Dark, "dark");
 }
 
 #[test]
-fn now_and_fleet_look_as_they_did_in_the_light() {
+fn now_fleet_and_shadows_look_as_they_did_in_the_light() {
     look(Theme::Light, "light");
 }
 
@@ -830,4 +869,10 @@ fn look(theme: Theme, tag: &str) {
     window.snapshot_options(format!("now_{tag}"), &tolerant());
     key(&mut window, Key::Num2);
     window.snapshot_options(format!("fleet_{tag}"), &tolerant());
+    key(&mut window, Key::Num4);
+    window
+        .get_by_label_contains("Shadow of catalog-api-02")
+        .click();
+    settle(&mut window);
+    window.snapshot_options(format!("shadows_{tag}"), &tolerant());
 }

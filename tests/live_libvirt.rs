@@ -181,6 +181,8 @@ fn manifest_has_one_whole_copy(bench: &Bench, vm: &Vm) {
         points: Vec::new(),
         in_flight: None,
         serving_from: None,
+        merging: None,
+        garbage: Vec::new(),
         stalled: None,
         last_cycle_millis: None,
         active: true,
@@ -232,6 +234,7 @@ fn a_shadow_serves(bench: &Bench, vm: &Vm, point: &IncrementSpec) {
             guest_port: 80,
             guest_address: None,
             outbound_allowed: false,
+            more: Vec::new(),
         },
     };
     let target = &bench.target;

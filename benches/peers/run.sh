@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Our models and the field's tools on the same moments of recorded load, in one go and on one core; prints one table.
 #
-#   benches/peers/run.sh DIR [--every 6] [--only NAME,…]
+#   benches/peers/run.sh DIR [--every 6] [--only NAME,…] [--slow]
 #
 # DIR holds vm_load.csv.gz and origins.csv (formats: `shadowcast backtest --help`). The peers come from PyPI into a
 # folder of their own; one that cannot be installed is skipped by name. SHADOWCAST names a binary that is built already.

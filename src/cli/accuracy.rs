@@ -25,7 +25,8 @@ const MOST_ROWS: usize = 40;
 /// Show what past forecasts were worth, worst first, or one VM's record with its calibration
 ///
 /// While it is idle, the engine puts the live model back to four moments of each of the last 14 days of each VM and
-/// compares what it would have said with what came. MASE is the mean error over that of "as it was yesterday".
+/// compares what it would have said with what came. MASE is the mean error over the usual one of "as it was yesterday";
+/// "of naive" is the error over that of "as it was yesterday" at the very same moments.
 #[derive(Args)]
 pub struct Accuracy {
     /// VM by name or id; the whole fleet where none is named
@@ -75,7 +76,7 @@ fn fleet(found: &ForecastRecord, now: &Snapshot, json: bool) -> Result<(), Probl
     let mut worst: Vec<&VmRecord> = found.vms.iter().collect();
     worst.sort_by(|left, right| {
         // Where nothing was judged stands last.
-        let error = |record: &VmRecord| record.worth.day.mase().unwrap_or(-1.0);
+        let error = |record: &VmRecord| record.worth.day.of_naive().unwrap_or(-1.0);
         error(right).total_cmp(&error(left))
     });
     if json {
@@ -85,6 +86,7 @@ fn fleet(found: &ForecastRecord, now: &Snapshot, json: bool) -> Result<(), Probl
         "vm",
         ">MASE 1 h",
         ">24 h",
+        ">of naive 24 h",
         ">inside 1 h",
         ">24 h",
         ">false alarms a day",
@@ -121,13 +123,14 @@ fn fleet(found: &ForecastRecord, now: &Snapshot, json: bool) -> Result<(), Probl
     Ok(())
 }
 
-fn row(name: &str, worth: &Worth) -> [Text; 9] {
+fn row(name: &str, worth: &Worth) -> [Text; 10] {
     let mase = |errors: &Errors| output::or_dash(errors.mase().map(|mase| format!("{mase:.2}")));
     let inside = |errors: &Errors| output::or_dash(errors.coverage().map(output::percent));
     [
         name.into(),
         mase(&worth.hour).into(),
         mase(&worth.day).into(),
+        output::or_dash(worth.day.of_naive().map(output::percent)).into(),
         inside(&worth.hour).into(),
         inside(&worth.day).into(),
         output::or_dash(
@@ -174,7 +177,8 @@ fn one(record: &VmRecord) -> Result<(), Problem> {
     for (name, errors) in [("1 h", &worth.hour), ("24 h", &worth.day)] {
         if let (Some(mase), Some(coverage)) = (errors.mase(), errors.coverage()) {
             output::line(&format!(
-                "{name} ahead: MASE {mase:.2}, {} of the values inside the 95 % interval",
+                "{name} ahead: MASE {mase:.2}, {} of naive's error, {} of the values inside the 95 % interval",
+                output::or_dash(errors.of_naive().map(output::percent)),
                 output::percent(coverage)
             ))?;
         }

@@ -4,11 +4,24 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::problem::Problem;
 
+/// Whether the answer is exactly `word`.
+///
+/// # Errors
+/// When nobody can be asked.
+pub fn typed(question: &str, word: &str, without: impl Fn() -> String) -> Result<bool, Problem> {
+    Ok(answer(&format!("{question} "), without)?.trim() == word)
+}
+
 /// Whether the answer is yes. Where there is no terminal nobody can say so, and `without` tells what to do instead.
 ///
 /// # Errors
 /// When nobody can be asked.
 pub fn yes(question: &str, without: impl Fn() -> String) -> Result<bool, Problem> {
+    let answer = answer(&format!("{question} [y/N] "), without)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn answer(question: &str, without: impl Fn() -> String) -> Result<String, Problem> {
     if !io::stdin().is_terminal() {
         return Err(Problem::refused(
             "Nothing was changed.",
@@ -25,7 +38,7 @@ pub fn yes(question: &str, without: impl Fn() -> String) -> Result<bool, Problem
     };
     let mut stderr = io::stderr().lock();
     stderr
-        .write_all(format!("{question} [y/N] ").as_bytes())
+        .write_all(question.as_bytes())
         .and_then(|()| stderr.flush())
         .map_err(unanswered)?;
     let mut answer = String::new();
@@ -33,5 +46,5 @@ pub fn yes(question: &str, without: impl Fn() -> String) -> Result<bool, Problem
         .lock()
         .read_line(&mut answer)
         .map_err(unanswered)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(answer)
 }

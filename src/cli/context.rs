@@ -185,6 +185,7 @@ pub fn unexpected(answer: &Answer) -> Problem {
         Answer::ForecastRecord { .. } => "a record of forecasts",
         Answer::Runway { .. } => "a runway",
         Answer::Journal { .. } => "a journal",
+        Answer::Proofs { .. } => "proofs",
     };
     Problem::failed(
         "The engine's answer cannot be shown.",

@@ -85,7 +85,8 @@ pub fn to_the_end(
 }
 
 fn session_ends_replication(session: &Session, view: &OperationView) -> bool {
-    !session.attached && view.kind != PlanKind::Retire && view.state == OperationState::Done
+    let begins = matches!(view.kind, PlanKind::Create | PlanKind::Traffic);
+    !session.attached && begins && view.state == OperationState::Done
 }
 
 fn verdict(view: OperationView, wanted: Wanted) -> Result<OperationView, Problem> {

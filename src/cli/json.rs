@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::engine::snapshot::Snapshot;
+use crate::{
+    engine::snapshot::{ShadowView, Snapshot},
+    validation::proof::Proof,
+};
 
 mod capacity;
 mod change;
@@ -20,7 +23,8 @@ mod types;
 
 pub use capacity::{ForecastRecordJson, OneRecordJson, RunwayJson};
 pub use change::{
-    OneOperationJson, OperationJson, ProposalJson, ServiceJson, ShadowJson, TrafficJson, state_word,
+    OneOperationJson, OperationJson, PointsJson, ProofJson, ProposalJson, ServiceJson, ShadowJson,
+    TrafficJson, state_word,
 };
 pub use fleet::{ForecastJson, HealthJson, HistoryJson, OneVmJson, PoolJson, SourceJson, VmJson};
 pub use replay::{ReplayJson, ReplaySummary, ReplaysJson};
@@ -45,6 +49,7 @@ listing!(Healths, health: HealthJson<'a>);
 listing!(Proposals, proposals: ProposalJson<'a>);
 listing!(Operations, operations: OperationJson<'a>);
 listing!(Shadows, shadows: ShadowJson<'a>);
+listing!(Proofs, proofs: ProofJson<'a>);
 listing!(Services, services: ServiceJson<'a>);
 listing!(Traffics, services: TrafficJson<'a>);
 
@@ -85,6 +90,16 @@ pub fn operations(now: &Snapshot) -> Operations<'_> {
 pub fn shadows(now: &Snapshot) -> Shadows<'_> {
     Shadows {
         shadows: now.shadows.iter().map(ShadowJson::from).collect(),
+    }
+}
+
+pub fn points(view: &ShadowView) -> PointsJson<'_> {
+    PointsJson::from(view)
+}
+
+pub fn proofs(proofs: &[Proof]) -> Proofs<'_> {
+    Proofs {
+        proofs: proofs.iter().map(ProofJson::from).collect(),
     }
 }
 

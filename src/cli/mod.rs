@@ -34,6 +34,7 @@ mod parse;
 mod policy;
 mod pools;
 mod proposals;
+mod prove;
 mod replay;
 mod reserve;
 mod runway;

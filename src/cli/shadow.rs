@@ -1,4 +1,5 @@
-//! `shadow create|list|show|sync|retire`: shadows by hand. What changes something prints its plan and asks.
+//! `shadow create|list|show|sync|promote|commit|rollback|retire` and those of [`prove`]: shadows by hand. What changes
+//! something prints its plan and asks.
 
 use clap::{Args, Subcommand};
 
@@ -9,18 +10,20 @@ use super::{
     json::{self, ProposalJson, ShadowJson},
     names,
     output::{self, Listing, Text},
-    parse, proposals,
+    parse, proposals, prove,
 };
 use crate::{
     engine::{
         command::{Answer, Command},
-        snapshot::{ShadowState, ShadowView, Snapshot},
+        snapshot::{PromotionView, ShadowState, ShadowView, Snapshot},
         thread::Session,
     },
     problem::Problem,
-    shadow::Proposal,
-    units::ShadowId,
+    shadow::{Check, CheckOutcome, PlanKind, Proposal},
+    units::{ShadowId, Timestamp, printable},
 };
+
+mod promotion;
 
 /// Shadows by hand
 #[derive(Subcommand)]
@@ -29,6 +32,14 @@ pub enum Shadow {
     List(List),
     Show(Show),
     Sync(Sync),
+    Promote(promotion::Promote),
+    Commit(promotion::Commit),
+    Rollback(promotion::Rollback),
+    Points(prove::Points),
+    Pin(prove::Pin),
+    Unpin(prove::Unpin),
+    Validate(prove::Validate),
+    Proofs(prove::Proofs),
     Retire(Retire),
 }
 
@@ -39,6 +50,14 @@ impl Shadow {
             Self::List(verb) => verb.run(context),
             Self::Show(verb) => verb.run(context),
             Self::Sync(verb) => verb.run(context),
+            Self::Promote(verb) => verb.run(context),
+            Self::Commit(verb) => verb.run(context),
+            Self::Rollback(verb) => verb.run(context),
+            Self::Points(verb) => verb.run(context),
+            Self::Pin(verb) => verb.run(context),
+            Self::Unpin(verb) => verb.run(context),
+            Self::Validate(verb) => verb.run(context),
+            Self::Proofs(verb) => verb.run(context),
             Self::Retire(verb) => verb.run(context),
         }
     }
@@ -95,7 +114,14 @@ impl Consent {
             let (id, digest) = (&proposal.id, &proposal.digest);
             format!("Approve it: `shadowcast approve {id} --digest {digest}`, or give --yes.")
         };
-        if !self.yes && !ask::yes("Carry out this plan?", without)? {
+        if let Some(check) = blocking(proposal) {
+            return Err(Problem::refused(
+                "The plan was not carried out; nothing was changed.",
+                printable(&check.text),
+                "Remove what stands against it, and plan it again.",
+            ));
+        }
+        if !self.yes && !approved(proposal, without)? {
             output::note("Nothing was changed.");
             return Ok(());
         }
@@ -113,6 +139,23 @@ impl Consent {
             return follow::to_the_end(session, operation, follow::Wanted::Done).map(drop);
         }
         decide::after(session, answer, self.follow, false)
+    }
+}
+
+fn blocking(proposal: &Proposal) -> Option<&Check> {
+    (proposal.checks.iter()).find(|check| check.outcome == CheckOutcome::Blocks)
+}
+
+/// What stops a primary, or loses what a promoted VM accepted, is typed and not nodded through.
+fn approved(proposal: &Proposal, without: impl Fn() -> String) -> Result<bool, Problem> {
+    let plan = &proposal.plan;
+    match plan.kind {
+        PlanKind::Promote | PlanKind::Rollback | PlanKind::Commit => ask::typed(
+            "Carry out this plan? Type the VM's name:",
+            &plan.vm_name,
+            without,
+        ),
+        _ => ask::yes("Carry out this plan?", without),
     }
 }
 
@@ -182,7 +225,8 @@ impl List {
             return output::json(&json::shadows(&now));
         }
         let mut listing = Listing::new(&[
-            "id", "vm", "name", "pool", "state", ">lag", ">behind", ">rpo", ">points", ">share",
+            "id", "vm", "name", "pool", "state", ">lag", ">behind", ">rpo", ">points", "proof",
+            ">share",
         ]);
         for view in &now.shadows {
             listing.row([
@@ -195,6 +239,7 @@ impl List {
                 output::or_dash(view.lag_bytes.map(output::bytes)).into(),
                 output::seconds(u64::from(view.rpo_seconds)).into(),
                 view.points.len().into(),
+                last_proof_text(view, now.at),
                 output::percent(view.traffic_share).into(),
             ]);
         }
@@ -207,7 +252,20 @@ fn state_text(view: &ShadowView) -> Text {
     match view.state {
         ShadowState::Replicating | ShadowState::Serving => Text::good(word),
         ShadowState::Stalled => Text::bad(word),
-        ShadowState::Creating | ShadowState::Retiring => word.into(),
+        ShadowState::Creating
+        | ShadowState::Retiring
+        | ShadowState::Promoted
+        | ShadowState::Committed => word.into(),
+    }
+}
+
+/// The age of the newest proof, beside the objective that it is about.
+fn last_proof_text(view: &ShadowView, now: Timestamp) -> Text {
+    match &view.last_proof {
+        _ if view.proving => "proving".into(),
+        None => output::UNKNOWN.into(),
+        Some(mark) if mark.passed => Text::good(output::relative(mark.at, now)),
+        Some(mark) => Text::bad(format!("FAILED {}", output::relative(mark.at, now))),
     }
 }
 
@@ -236,20 +294,16 @@ impl Show {
             return output::json(&ShadowJson::from(view));
         }
         summary(view)?;
-        let mut listing = Listing::new(&[">point", "at", "age", "consistent", ">shipped", ""]);
+        let mut listing = prove::points_listing();
         for point in view.points.iter().rev() {
-            let used = if view.serving_from == Some(point.number) {
-                "serving"
-            } else {
-                ""
-            };
             listing.row([
                 point.number.into(),
                 output::moment(point.at).into(),
                 output::relative(point.at, now.at).into(),
                 output::word(&point.consistent).into(),
-                output::bytes(point.shipped_bytes).into(),
-                used.into(),
+                output::bytes(point.stored_bytes).into(),
+                prove::proof_text(point, now.at),
+                prove::marks(view, point).into(),
             ]);
         }
         listing.show_or("No recovery point is complete yet.")
@@ -287,8 +341,37 @@ fn summary(view: &ShadowView) -> Result<(), Problem> {
             output::percent(view.wanted_share)
         ))?;
     }
+    if let Some(promotion) = &view.promotion {
+        promoted(promotion)?;
+    }
     if let Some(breach) = (view.gate.as_ref()).and_then(|gate| gate.last_breach.as_ref()) {
         output::line(&format!("gate: {breach}"))?;
+    }
+    Ok(())
+}
+
+fn promoted(view: &PromotionView) -> Result<(), Problem> {
+    let window = match view.committed_at {
+        Some(at) => format!("committed {}", output::moment(at)),
+        None => format!("can be rolled back until {}", output::moment(view.until)),
+    };
+    output::line(&format!(
+        "promoted {} from point {}, {window}",
+        output::moment(view.at),
+        view.point
+    ))?;
+    if let Some(accepted) = view.accepted_bytes {
+        output::line(&format!(
+            "accepted since: {} on its disks",
+            output::bytes(accepted)
+        ))?;
+    }
+    if let Some(said) = &view.attestation {
+        output::line(&format!(
+            "on your word: \"{}\"; at most {} of writes were lost",
+            printable(said),
+            output::or_dash(view.lost_seconds.map(output::seconds))
+        ))?;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use crate::{
         Digest, EventId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName,
         Timestamp, VmId,
     },
+    validation::proof::Proof,
 };
 pub use crate::{
     store::metrics::{Stats as HistoryStats, Tier, TierStats, Verified as HistoryVerified},
@@ -101,11 +102,38 @@ pub enum Command {
     ShadowRetire {
         shadow: ShadowId,
     },
+    /// Plans that the shadow takes its primary's place.
+    ShadowPromote {
+        shadow: ShadowId,
+        /// An older recovery point than the newest that can be had.
+        point: Option<u64>,
+        /// A person's word that the primary is off, where its source cannot be reached.
+        attest_fenced: Option<String>,
+    },
+    /// Plans that a promotion stays.
+    ShadowCommit {
+        shadow: ShadowId,
+    },
+    /// Plans that a promotion is taken back.
+    ShadowRollback {
+        shadow: ShadowId,
+    },
     /// Takes a point now, out of turn.
     ShadowSync {
         shadow: ShadowId,
     },
 
+    /// Plans that a recovery point is tried in a clone; the newest where none is named.
+    ShadowValidate {
+        shadow: ShadowId,
+        point: Option<u64>,
+    },
+    /// Keeps a point whatever the ladder says, or no longer.
+    ShadowPin {
+        shadow: ShadowId,
+        point: u64,
+        pinned: bool,
+    },
     /// The plan that a command would propose; nothing is kept.
     DryRun {
         of: Box<Command>,
@@ -217,6 +245,10 @@ pub enum Command {
     Proposal {
         proposal: ProposalId,
     },
+    /// What the validations of a shadow found, with all evidence.
+    Proofs {
+        shadow: ShadowId,
+    },
     Journal {
         operation: OperationId,
     },
@@ -275,6 +307,10 @@ pub enum Answer {
     },
     History {
         series: Series,
+    },
+    Proofs {
+        /// Newest first.
+        proofs: Vec<Proof>,
     },
     ForecastRecord {
         record: Arc<ForecastRecord>,

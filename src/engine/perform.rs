@@ -11,14 +11,17 @@ use crate::{
     hypervisor::{
         self, Claim, Control, ErrorKind, Examination, Finding, Hypervisor, simulated::Clock,
     },
-    replication::{IncrementSpec, Manifest, Progress, cycle::Shipped},
+    replication::{IncrementSpec, Manifest, Progress, cycle::Shipped, digest::Digested},
     shadow::{ShadowSpec, ShareSpec, Step},
     store::settings::SettingsFile,
     telemetry::prometheus::client::{self, Prometheus},
     traffic::{ServerSpec, TrafficDirector, haproxy::HaproxyDirector, split},
-    units::SourceName,
+    units::{SourceName, VmId},
     validation::{Probe, Prober},
 };
+
+mod clone;
+mod promotion;
 
 /// Between two looks at something that is waited for.
 const POLL_MILLIS: u64 = 200;
@@ -59,12 +62,31 @@ impl Performer {
         spooled: &dyn Fn(),
     ) -> Result<Outcome, Failure> {
         match action {
-            Action::Step(step) => self.step(step).map(|note| Outcome::Done { note }),
+            Action::Step(step) => match &**step {
+                Step::RemoveClone { clone } => {
+                    let console = self.remove_clone(clone)?;
+                    Ok(Outcome::CloneGone { console })
+                }
+                step => self.step(step).map(|note| Outcome::Done { note }),
+            },
+            Action::CheckClone {
+                clone,
+                check,
+                timeout_seconds,
+                layers,
+            } => self
+                .check_clone(clone, check, *timeout_seconds, layers, control)
+                .map(Outcome::Checked),
             Action::Undo(step) => self.undo(step).map(|()| done()),
             Action::Cycle { spec, resume } => self
                 .cycle(spec, *resume, control, spooled)
                 .map(Outcome::Shipped),
             Action::Flatten { manifest } => self.flatten(manifest, control).map(|()| done()),
+            Action::Merge { merge } => {
+                let target = self.hypervisor(&merge.pool.source())?;
+                let stored_bytes = target.ensure_merged(merge, control)?;
+                Ok(Outcome::Merged { stored_bytes })
+            }
             Action::DropVolumes { manifest, volumes } => {
                 let target = self.hypervisor(&manifest.target_pool.source())?;
                 target.ensure_volumes_absent(
@@ -170,8 +192,12 @@ impl Performer {
     fn step(&self, step: &Step) -> Result<String, Failure> {
         match step {
             Step::Reserve { .. } | Step::Release { .. } => {}
-            Step::Replicate { .. } | Step::RemoveReplica { .. } => {
-                let why = "the step needs its manifest".to_owned();
+            Step::StartClone { clone } => self.start_clone(clone)?,
+            Step::Replicate { .. }
+            | Step::RemoveReplica { .. }
+            | Step::CheckClone { .. }
+            | Step::RemoveClone { .. } => {
+                let why = "the step is an action of its own".to_owned();
                 return Err(Failure {
                     kind: ErrorKind::Refused,
                     why,
@@ -229,6 +255,7 @@ impl Performer {
                 self.hypervisor(&spec.pool.source())?
                     .ensure_shadow_absent(spec)?;
             }
+            Step::Promotion(step) => return self.promotion(step),
         }
         Ok(String::new())
     }
@@ -240,11 +267,17 @@ impl Performer {
                     .ensure_shadow_absent(spec)?;
             }
             Step::StartShadow { source, uuid, .. } => self.power(source, uuid, false, 5)?,
+            Step::StartClone { clone } => self
+                .hypervisor(&clone.spec.pool.source())?
+                .ensure_clone_absent(clone)?,
             Step::AddServer { director, server } => {
                 self.director(director)?
                     .ensure_server_absent(&server.backend, &server.server)?;
             }
             Step::SetShare(share) => self.share(share, share.previous_share)?,
+            // On the overlays that it stopped on.
+            Step::StopShadow { source, uuid, .. } => self.power(source, uuid, true, 0)?,
+            Step::Promotion(step) => self.undo_promotion(step)?,
             // The others change nothing that is not undone by the step that they belong to.
             _ => {}
         }
@@ -252,11 +285,22 @@ impl Performer {
     }
 
     fn define(&self, spec: &ShadowSpec) -> Result<(), Failure> {
-        let model = self.observe(&spec.of.source())?.definition(&spec.of)?;
         let target = self.hypervisor(&spec.pool.source())?;
+        let model = match self.model(spec) {
+            Ok(model) => model,
+            // A primary that cannot be reached: what was made after it stands on the target.
+            Err(failure) if failure.kind == ErrorKind::Lost => {
+                target.definition(&VmId::of(&spec.pool.source(), &spec.uuid))?
+            }
+            Err(failure) => return Err(failure),
+        };
         target.ensure_shadow(spec, &model)?;
         target.ensure_overlays(spec)?;
         Ok(())
+    }
+
+    fn model(&self, spec: &ShadowSpec) -> Result<String, Failure> {
+        Ok(self.observe(&spec.of.source())?.definition(&spec.of)?)
     }
 
     fn power(&self, source: &SourceName, uuid: &str, on: bool, grace: u32) -> Result<(), Failure> {
@@ -314,14 +358,17 @@ impl Performer {
         };
         spooled();
         let mut shipped_bytes = 0;
+        let mut digests = Vec::with_capacity(spec.disks.len());
         for disk in 0..spec.disks.len() {
-            let mut spool = source.read_spool(spec, disk)?;
-            shipped_bytes += target.ensure_layer(spec, disk, &mut *spool, control)?;
+            let mut spool = Digested::new(source.read_spool(spec, disk)?);
+            shipped_bytes += target.ensure_layer(spec, disk, &mut spool, control)?;
+            digests.push(spool.finish());
         }
         let shipped = Shipped {
             at,
             complete_at: self.clock.now(),
             shipped_bytes,
+            digests,
         };
         // Reading took its time. Whoever took over meanwhile counts on the parent checkpoint.
         source.ensure_lease(&self.claim)?;

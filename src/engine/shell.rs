@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{mpsc::Sender, oneshot};
@@ -33,7 +36,7 @@ use crate::{
         metrics::{Keeping, Metrics},
         settings::SettingsFile,
     },
-    units::SourceName,
+    units::{ShadowId, SourceName},
     validation::Prober,
 };
 
@@ -60,8 +63,17 @@ pub struct Shell {
     armed: BTreeSet<SourceName>,
     collectors: HashMap<SourceName, Collector>,
     running: HashMap<EffectId, Control>,
+    /// For each replica, whose turn it is to write the manifest's copy.
+    copies: HashMap<ShadowId, Arc<Turn>>,
     replies: HashMap<ReplyTo, oneshot::Sender<Reply>>,
     next_reply: u64,
+}
+
+/// Copies of one manifest, one at a time.
+#[derive(Default)]
+struct Turn {
+    newest: AtomicU64,
+    lock: Mutex<()>,
 }
 
 impl Shell {
@@ -119,6 +131,7 @@ impl Shell {
             armed: BTreeSet::new(),
             collectors: HashMap::new(),
             running: HashMap::new(),
+            copies: HashMap::new(),
             replies: HashMap::new(),
             next_reply: 0,
         })
@@ -229,6 +242,11 @@ impl Shell {
                 Ok(())
             }
             Document::ManifestGone(shadow) => self.journal.delete(Kind::Manifest, shadow.as_str()),
+            Document::Proof(proof) => {
+                self.journal
+                    .put(Kind::Proof, proof.operation.as_str(), &*proof)
+            }
+            Document::ProofGone(operation) => self.journal.delete(Kind::Proof, operation.as_str()),
             Document::Event(event) => self.journal.put(Kind::Calendar, event.id.as_str(), &*event),
             Document::EventGone(id) => self.journal.delete(Kind::Calendar, id.as_str()),
             Document::Reserved(reserved) => {
@@ -240,12 +258,23 @@ impl Shell {
     }
 
     /// The copy on the target follows each commit; it is for those who come without our database.
-    fn copy_manifest(&self, manifest: Manifest) {
+    fn copy_manifest(&mut self, manifest: Manifest) {
         if manifest.in_flight.is_some() || manifest.points.is_empty() || !manifest.active {
             return;
         }
         let performer = self.performer();
+        let turn = self
+            .copies
+            .entry(manifest.shadow.clone())
+            .or_default()
+            .clone();
+        let mine = turn.newest.fetch_add(1, Ordering::SeqCst) + 1;
         tokio::task::spawn_blocking(move || {
+            // One after another, and only the newest: an older one must not come last.
+            let _turn = turn.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            if turn.newest.load(Ordering::SeqCst) != mine {
+                return;
+            }
             if let Err(failure) = performer.copy_manifest(&manifest) {
                 tracing::warn!(
                     why = failure.why,

@@ -13,13 +13,14 @@ use crate::{
     health::HealthScore,
     inventory::{Pool, Role, Service, Vm},
     metrics::{Metric, Series},
-    replication::{Progress, RecoveryPoint},
+    replication::{Progress, ProofMark, RecoveryPoint},
     reservation::{Reserved, Room},
     shadow::{PlanKind, Proposal},
     units::{
         EngineId, EventId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName,
         Timestamp, VmId, Weight,
     },
+    validation::proof::Proof,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -343,6 +344,10 @@ pub enum ShadowState {
     /// Cycles fail: the newest point is older than the objective allows.
     Stalled,
     Retiring,
+    /// In its primary's place, and can be rolled back.
+    Promoted,
+    /// In its primary's place for good.
+    Committed,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -362,6 +367,16 @@ pub struct ShadowView {
     /// Bytes that the source has written since the newest complete point.
     pub lag_bytes: Option<u64>,
     pub points: Vec<RecoveryPoint>,
+    /// What the points take on the target.
+    pub stored_bytes: u64,
+    /// The newest proof that says something.
+    pub last_proof: Option<ProofMark>,
+    /// When it is renewed by itself.
+    pub next_proof_at: Option<Timestamp>,
+    /// A clone of one of its points runs.
+    pub proving: bool,
+    /// The newest validations, newest first; of a console only the end, and that of the first alone.
+    pub proofs: Vec<Proof>,
     pub serving_from: Option<u64>,
     pub last_cycle_millis: Option<u64>,
     pub cycle_progress: Option<Progress>,
@@ -373,6 +388,26 @@ pub struct ShadowView {
     pub gate: Option<GateView>,
     /// Lag in seconds at the end of each of the newest cycles, oldest first.
     pub recent_lags: Vec<f32>,
+    /// It stands in its primary's place.
+    #[serde(default)]
+    pub promotion: Option<PromotionView>,
+}
+
+/// A shadow in its primary's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromotionView {
+    pub at: Timestamp,
+    /// Until then it can be rolled back; afterwards it waits for a decision.
+    pub until: Timestamp,
+    pub committed_at: Option<Timestamp>,
+    /// The recovery point that it started from.
+    pub point: u64,
+    /// What a person said about a primary that could not be reached.
+    pub attestation: Option<String>,
+    /// At most so many seconds of the primary's writes were lost.
+    pub lost_seconds: Option<u64>,
+    /// What its disks have taken since; what a rollback would lose.
+    pub accepted_bytes: Option<u64>,
 }
 
 /// What is kept for shadows in one pool.

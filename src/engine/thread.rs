@@ -329,6 +329,7 @@ fn load(journal: &Journal, fleet: Option<&Fleet>) -> Result<Kept, crate::store::
         services: journal.all(Kind::Service)?,
         proposals: journal.all(Kind::Proposal)?,
         manifests: journal.all(Kind::Manifest)?,
+        proofs: journal.all(Kind::Proof)?,
         calendar: journal.all(Kind::Calendar)?,
         reserved: journal.all(Kind::Reserved)?,
         rows: journal.rows()?,

@@ -247,7 +247,7 @@ pub fn going_on(known: &Series, horizon_steps: usize) -> Predicted {
 }
 
 /// In-sample error of "as it was yesterday", the unit of MASE; never 0.
-fn day_naive_error(known: &Series) -> f64 {
+pub(super) fn day_naive_error(known: &Series) -> f64 {
     if let Ok(history) = History::of(known) {
         return history.naive_error();
     }

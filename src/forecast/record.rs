@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     NotReady, Predicted,
-    backtest::{BINS, Case, Tally},
+    backtest::{BINS, Case, Tally, day_naive_error},
 };
 use crate::{metrics::Series, units::Timestamp};
 
@@ -25,6 +25,9 @@ pub const DAYS: i64 = 14;
 /// Fewer moments than this say nothing about a model.
 const MIN_ORIGINS: u32 = 2 * ORIGINS_A_DAY as u32;
 
+/// From this part of the naive error on a forecast is no better; one that repeats the day before is off by rounding.
+const NO_BETTER: f64 = 0.999;
+
 /// Sums are kept by week, so that what is too old can be taken off.
 const WEEK_DAYS: i64 = 7;
 
@@ -36,13 +39,16 @@ const LEAD_HOURS: usize = 24;
 pub struct Errors {
     points: u64,
     inside: u64,
-    /// In units of the day-naive error.
+    /// In units of the day-naive error inside the known history, which is what MASE goes by.
     scaled: f64,
+    /// The same of "as it was yesterday" at the very moments that were judged.
+    naive: f64,
 }
 
 impl Errors {
-    fn of(tally: &Tally) -> Self {
+    fn of(tally: &Tally, naive: f64) -> Self {
         Self {
+            naive,
             points: tally.points as u64,
             inside: tally.inside as u64,
             scaled: tally.scaled_error,
@@ -53,11 +59,18 @@ impl Errors {
         self.points += other.points;
         self.inside += other.inside;
         self.scaled += other.scaled;
+        self.naive += other.naive;
     }
 
     /// Mean absolute error over that of the day-naive forecast; `None` where nothing was judged.
     pub fn mase(&self) -> Option<f64> {
         (self.points > 0).then(|| self.scaled / self.points as f64)
+    }
+
+    /// The error over that of "as it was yesterday" at the same moments: MASE alone would blame a forecast for a day
+    /// that nobody could have foretold.
+    pub fn of_naive(&self) -> Option<f64> {
+        (self.naive > 0.0).then(|| self.scaled / self.naive)
     }
 
     /// 0..=1 of the values that fell inside the 95 % interval.
@@ -96,7 +109,7 @@ pub struct Worth {
 }
 
 impl Worth {
-    fn of(hour: &Tally, day: &Tally) -> Self {
+    fn of((hour, hour_naive): (&Tally, f64), (day, day_naive): (&Tally, f64)) -> Self {
         let mut leads = [0; LEAD_HOURS];
         for seconds in &day.leads_seconds {
             let hours = (seconds / u64::from(HOUR_SECONDS)) as usize;
@@ -105,8 +118,8 @@ impl Worth {
         Self {
             origins: day.cases as u32,
             refused: day.refused as u32,
-            hour: Errors::of(hour),
-            day: Errors::of(day),
+            hour: Errors::of(hour, hour_naive),
+            day: Errors::of(day, day_naive),
             bands: day.bins.map(|bin| Band {
                 count: bin.count as u32,
                 said: bin.said as f32,
@@ -144,7 +157,7 @@ impl Worth {
         if self.origins < MIN_ORIGINS {
             return None;
         }
-        self.day.mase().map(|mase| mase >= 1.0)
+        self.day.of_naive().map(|ratio| ratio >= NO_BETTER)
     }
 
     /// Bands of probability in use, lowest first: the mean of what was said of an hour, the share of what happened,
@@ -324,6 +337,7 @@ pub fn judge_day(
         .secs_since(series.start)
         .div_euclid(i64::from(step_seconds));
     let (mut hour_tally, mut day_tally) = (Tally::default(), Tally::default());
+    let (mut hour_naive, mut day_naive) = (0.0, 0.0);
     let mut anything_known = false;
     for quarter in 0..ORIGINS_A_DAY {
         let step = quarter * quarter_steps + step_in_quarter(seed, day, quarter, quarter_steps);
@@ -350,11 +364,29 @@ pub fn judge_day(
                 let hour = truth.len().min((HOUR_SECONDS / step_seconds) as usize);
                 hour_tally.add(&case(&truth[..hour]), &predicted);
                 day_tally.add(&case(truth), &predicted);
+                hour_naive += naive_error(&known, &truth[..hour], &predicted, day_steps);
+                day_naive += naive_error(&known, truth, &predicted, day_steps);
             }
             Err(_) => day_tally.refused += 1,
         }
     }
-    anything_known.then(|| Worth::of(&hour_tally, &day_tally))
+    anything_known.then(|| Worth::of((&hour_tally, hour_naive), (&day_tally, day_naive)))
+}
+
+/// What "as it was yesterday" was off by, in the unit of MASE. Where nothing was measured a day before, it counts as
+/// the forecast does.
+fn naive_error(known: &Series, truth: &[f32], predicted: &Predicted, day_steps: usize) -> f64 {
+    let day_before = known.values.len().checked_sub(day_steps);
+    let day_before = day_before.map_or(&[][..], |from| &known.values[from..]);
+    let scale = day_naive_error(known);
+    let judged = truth.iter().zip(&predicted.points).enumerate();
+    judged
+        .filter(|(_, (truth, _))| truth.is_finite())
+        .map(|(step, (truth, point))| {
+            let naive = day_before.get(step).filter(|value| value.is_finite());
+            f64::from((truth - naive.unwrap_or(&point.mean)).abs()) / scale
+        })
+        .sum()
 }
 
 /// `series` up to `origin`, from its first value on; `None` where there is none.

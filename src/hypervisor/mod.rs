@@ -17,8 +17,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     inventory::{Inventory, Owner},
     metrics::{Metric, Reading, Series},
-    replication::{IncrementSpec, Manifest, Progress},
-    shadow::ShadowSpec,
+    replication::{IncrementSpec, Manifest, Merge, Progress},
+    shadow::{
+        CloneSpec, ShadowSpec,
+        promotion::{Fence, FenceFrom},
+    },
     units::{EngineId, PoolId, SourceName, Timestamp, VmId},
 };
 
@@ -61,6 +64,9 @@ pub enum PlatformError {
         by: String,
         seconds: u32,
     },
+    /// Somebody changed what this relies on.
+    #[error("{what}: {why}")]
+    Changed { what: String, why: String },
     #[error("cancelled")]
     Cancelled,
     #[error("not a connection address: {uri}: {why}")]
@@ -93,6 +99,7 @@ impl PlatformError {
             | Self::NotOurs { .. }
             | Self::NoSpace { .. }
             | Self::Leased { .. }
+            | Self::Changed { .. }
             | Self::Cancelled
             | Self::BadAddress { .. } => ErrorKind::Refused,
         }
@@ -118,6 +125,32 @@ pub struct Finding {
     pub text: String,
 }
 
+/// What a guest agent is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentQuestion {
+    Ping,
+    /// Run a program and wait for its end.
+    Run {
+        argv: Vec<String>,
+        timeout: Duration,
+    },
+    /// The SHA-256 of a file.
+    Sha256 {
+        path: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentAnswer {
+    Pong,
+    Ran {
+        code: i64,
+        /// What it printed, errors last.
+        output: String,
+    },
+    Sha256(String),
+}
+
 /// What `source test` found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Examination {
@@ -139,7 +172,7 @@ pub struct Readings {
 /// Something on a platform that bears an engine's mark.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Owned {
-    /// `domain`, `volume`, `checkpoint`, `server`, …
+    /// `domain`, `volume`, `checkpoint`, `server`, `mark` (on a primary that is fenced), …
     pub kind: String,
     pub name: String,
 }
@@ -265,6 +298,25 @@ pub trait Hypervisor: Observe {
     /// When the platform refuses; what is already gone (the VM included) is no error.
     fn ensure_replication_absent(&self, vm: &VmId, owner: &Owner) -> Result<(), PlatformError>;
 
+    /// Stops the primary's CPUs, once its mark is in its metadata and its autostart is off. Already off stays off.
+    ///
+    /// # Errors
+    /// [`PlatformError::NotOurs`] where another engine's mark is there; `Unsupported` for a VM that is gone once off;
+    /// `Changed` where it is off and bears no mark.
+    fn ensure_paused(&self, fence: &Fence) -> Result<(), PlatformError>;
+
+    /// Powers the primary off and returns once it is seen off, its mark there and its autostart off.
+    ///
+    /// # Errors
+    /// [`PlatformError::Changed`] where it was to be paused and runs: what was read of its disk is not the last.
+    fn ensure_fenced(&self, fence: &Fence, from: FenceFrom) -> Result<(), PlatformError>;
+
+    /// Lets the primary run again, with the autostart that it had; takes the mark off last.
+    ///
+    /// # Errors
+    /// [`PlatformError::NotOurs`] where it is off and does not bear this engine's mark.
+    fn ensure_unfenced(&self, fence: &Fence) -> Result<(), PlatformError>;
+
     // ── target side ──
 
     /// Writes one disk's layer from `spool`, with its backing file put into the header in flight. A partial volume of
@@ -292,6 +344,14 @@ pub trait Hypervisor: Observe {
         flat: &str,
         control: &Control,
     ) -> Result<(), PlatformError>;
+
+    /// Lets each disk's `base` take what the layers over it hold, and puts what stands above them on it. Those layers
+    /// are left, and nothing stands on them any more. Broken off anywhere, what is above reads as before, and doing it
+    /// again ends the same. Returns the bytes that the merged layers take.
+    ///
+    /// # Errors
+    /// When a layer is missing or in use, or the platform refuses or is full.
+    fn ensure_merged(&self, merge: &Merge, control: &Control) -> Result<u64, PlatformError>;
 
     /// Deletes our volumes of these names.
     ///
@@ -347,6 +407,55 @@ pub trait Hypervisor: Observe {
     /// # Errors
     /// [`PlatformError::NotOurs`] where what is there is not ours.
     fn ensure_shadow_absent(&self, spec: &ShadowSpec) -> Result<(), PlatformError>;
+
+    // ── validation, at the target ──
+
+    /// Makes the clone run, on fresh overlays of its layers and on a network that leads nowhere but from the forwarded
+    /// ports in. One that runs already stays as it is. It ends with this process.
+    ///
+    /// # Errors
+    /// When a layer is missing, or the platform refuses or is full.
+    fn ensure_clone(&self, clone: &CloneSpec, model: &str) -> Result<(), PlatformError>;
+
+    /// Cuts the clone's power and deletes its overlays and its console's text.
+    ///
+    /// # Errors
+    /// [`PlatformError::NotOurs`] where what is there is not ours; what is gone is no error.
+    fn ensure_clone_absent(&self, clone: &CloneSpec) -> Result<(), PlatformError>;
+
+    /// What the clone has written to its serial console, the end of it.
+    ///
+    /// # Errors
+    /// When the platform cannot be reached; a clone that was never started has written nothing.
+    fn clone_console(&self, clone: &CloneSpec) -> Result<String, PlatformError>;
+
+    /// Asks the agent in the clone.
+    ///
+    /// # Errors
+    /// When no agent answers, or it refuses.
+    fn ask_agent(
+        &self,
+        clone: &CloneSpec,
+        question: &AgentQuestion,
+    ) -> Result<AgentAnswer, PlatformError>;
+
+    /// Whether the guest has taken a connection that stands open to this port of it.
+    ///
+    /// # Errors
+    /// When the clone does not run.
+    fn clone_takes(&self, clone: &CloneSpec, guest_port: u16) -> Result<bool, PlatformError>;
+
+    /// The digest of a layer as it lies on the target (see [`crate::replication::digest`]).
+    ///
+    /// # Errors
+    /// When the layer is not there or cannot be read.
+    fn layer_digest(
+        &self,
+        pool: &PoolId,
+        storage: &str,
+        layer: &str,
+        control: &Control,
+    ) -> Result<String, PlatformError>;
 
     // ── both ──
 

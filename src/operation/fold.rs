@@ -128,9 +128,16 @@ impl Operation {
         }
     }
 
-    /// Whether it goes back to where it began when a step fails. Removals only go forward: what is gone is gone.
+    /// Whether it goes back to where it began when a step fails. Removals only go forward: what is gone is gone. So
+    /// does a promotion once its VM has been given traffic: what it accepted would be lost.
     pub fn unwinds(&self) -> bool {
-        self.plan.kind != PlanKind::Retire
+        let past_return = self
+            .plan
+            .steps
+            .iter()
+            .zip(&self.steps)
+            .any(|(step, record)| step.is_point_of_no_return() && record.mark != Mark::Pending);
+        !past_return && self.plan.kind != PlanKind::Retire
     }
 
     fn turn_back(&mut self) {

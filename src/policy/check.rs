@@ -100,6 +100,7 @@ impl Settings {
         self.check_ratios(&file)?;
         self.check_counts(&file)?;
         self.check_health(&file)?;
+        self.check_validation(&file)?;
         self.check_types(&file)?;
         for metric in self.prometheus.queries.keys() {
             if Metric::from_name(metric).is_none() {
@@ -194,10 +195,39 @@ impl Settings {
             (["shadow", "keep_points"], self.shadow.keep_points),
             (["shadow", "max_chain"], self.shadow.max_chain),
             (["gate", "window_seconds"], self.gate.window_seconds),
+            (
+                ["promotion", "commit_window_seconds"],
+                self.promotion.commit_window_seconds,
+            ),
         ];
         for (key, value) in at_least_one {
             if value == 0 {
                 return Err(file.out_of_range(&key, &value, "at least 1"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_validation(&self, file: &File) -> Result<(), Problem> {
+        let validation = &self.validation;
+        for (key, value, least, most) in [
+            ("at_once", validation.at_once, 1, 64),
+            ("from_hour", validation.from_hour, 0, 23),
+            ("until_hour", validation.until_hour, 0, 23),
+            ("boot_seconds", validation.boot_seconds, 1, 3600),
+            ("check_seconds", validation.check_seconds, 1, 3600),
+            ("lifetime_seconds", validation.lifetime_seconds, 10, 86_400),
+        ] {
+            let key = ["validation", key];
+            file.within(&key, f64::from(value), f64::from(least), f64::from(most))?;
+        }
+        for (number, check) in validation.check.iter().enumerate() {
+            if let Err(why) = check.check() {
+                return Err(file.out_of_range(
+                    &["validation", "check"],
+                    &format!("wrong: number {} {why}", number + 1),
+                    "what docs/validation.md says of its kind",
+                ));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! When the next cycle is due, what it is, lag, retention and compaction: pure decisions over a manifest.
+//! When the next cycle is due, what it is, lag and compaction: pure decisions over a manifest.
 
 use super::{Consistency, DiskIncrement, InFlight, IncrementSpec, Manifest, RecoveryPoint, names};
 use crate::{
@@ -13,6 +13,9 @@ pub struct Shipped {
     pub at: Timestamp,
     pub complete_at: Timestamp,
     pub shipped_bytes: u64,
+    /// Of each disk's layer; see [`RecoveryPoint::digests`].
+    #[serde(default)]
+    pub digests: Vec<String>,
 }
 
 impl Manifest {
@@ -36,6 +39,8 @@ impl Manifest {
             checkpoint: None,
             points: Vec::new(),
             in_flight: None,
+            merging: None,
+            garbage: Vec::new(),
             serving_from: None,
             stalled: None,
             last_cycle_millis: None,
@@ -104,6 +109,19 @@ impl Manifest {
         });
     }
 
+    /// Increments can no longer be counted from the newest point. A flight becomes a full copy under its own names, so
+    /// that whatever it has left on either side is found and replaced.
+    pub fn lose_checkpoint(&mut self) {
+        self.checkpoint = None;
+        if let Some(flight) = &mut self.in_flight {
+            flight.spooled_at = None;
+            flight.spec.parent_checkpoint = None;
+            for disk in &mut flight.spec.disks {
+                disk.backing_volume = None;
+            }
+        }
+    }
+
     /// The layers of `spec` are complete: this is the commit.
     pub fn commit(&mut self, spec: &IncrementSpec, shipped: &Shipped) {
         if self.points.iter().any(|point| point.number == spec.number) {
@@ -130,6 +148,10 @@ impl Manifest {
                 Consistency::Crash
             },
             shipped_bytes: shipped.shipped_bytes,
+            stored_bytes: shipped.shipped_bytes,
+            digests: shipped.digests.clone(),
+            pinned: false,
+            proof: None,
             layers: spec
                 .disks
                 .iter()
@@ -142,44 +164,6 @@ impl Manifest {
         self.stalled = None;
         self.last_cycle_millis =
             Some((shipped.complete_at.as_millis() - started.as_millis()).max(0) as u64);
-    }
-
-    /// Where the line of layers that the point at `index` stands on begins: the full layer at or before it.
-    fn line_start(&self, index: usize) -> usize {
-        self.points[..=index]
-            .iter()
-            .rposition(|point| point.depth == 0)
-            .unwrap_or(0)
-    }
-
-    /// Points whose layers nothing needs any more, oldest first.
-    ///
-    /// Layers form lines, each layer on the one before it, cut by full copies. Needed are the kept points, the point
-    /// that a running shadow stands on, and whatever lies under any of them in its line.
-    pub fn expired(&self, keep_points: u32) -> Vec<RecoveryPoint> {
-        let kept_from = self
-            .points
-            .len()
-            .saturating_sub(keep_points.max(1) as usize);
-        if self.points.is_empty() {
-            return Vec::new();
-        }
-        let needed_from = self.line_start(kept_from);
-        let serving = self
-            .serving_from
-            .and_then(|number| self.points.iter().position(|point| point.number == number))
-            .map(|index| self.line_start(index)..=index);
-        self.points[..needed_from]
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !serving.as_ref().is_some_and(|line| line.contains(index)))
-            .map(|(_, point)| point.clone())
-            .collect()
-    }
-
-    /// Forgets points after their volumes are gone.
-    pub fn forget(&mut self, numbers: &[u64]) {
-        self.points.retain(|point| !numbers.contains(&point.number));
     }
 
     /// The chain under the newest point is longer than it may be: it should become one full layer.
@@ -206,6 +190,7 @@ impl Manifest {
         };
         let mut copy = point.clone();
         copy.layers = flat.to_vec();
+        copy.digests.clear();
         copy.depth = 0;
         copy.number = self.next_number;
         self.next_number += 1;
@@ -229,6 +214,15 @@ impl Manifest {
             );
         }
         volumes.extend(self.flat_volumes().into_iter().map(|(_, flat)| flat));
+        volumes.extend(self.garbage.iter().cloned());
+        for disk in self.merging.iter().flat_map(|merge| &merge.disks) {
+            volumes.extend(
+                [&disk.base, &disk.scratch]
+                    .into_iter()
+                    .chain(&disk.over)
+                    .cloned(),
+            );
+        }
         volumes.sort();
         volumes.dedup();
         volumes
@@ -261,42 +255,13 @@ mod tests {
             complete_at: Timestamp::from_secs(number as i64 * 60 + 1),
             consistent: Consistency::Crash,
             shipped_bytes: 1,
+            stored_bytes: 1,
             layers: vec![format!("layer-{number}")],
+            digests: Vec::new(),
             depth,
+            pinned: false,
+            proof: None,
         }
-    }
-
-    #[test]
-    fn only_points_under_a_later_full_layer_expire() {
-        let mut manifest = manifest();
-        manifest.points = vec![
-            point(0, 0),
-            point(1, 1),
-            point(2, 2),
-            point(3, 0),
-            point(4, 1),
-        ];
-        assert!(
-            manifest.expired(3).is_empty(),
-            "point 2 is kept and stands on 0"
-        );
-        let expired: Vec<u64> = manifest
-            .expired(2)
-            .iter()
-            .map(|point| point.number)
-            .collect();
-        assert_eq!(expired, [0, 1, 2]);
-        manifest.serving_from = Some(1);
-        let expired: Vec<u64> = manifest
-            .expired(2)
-            .iter()
-            .map(|point| point.number)
-            .collect();
-        assert_eq!(
-            expired,
-            [2],
-            "a running overlay stands on 1, which stands on 0"
-        );
     }
 
     #[test]
@@ -333,6 +298,7 @@ mod tests {
             at: Timestamp::from_secs(60),
             complete_at: Timestamp::from_secs(61),
             shipped_bytes: 9,
+            digests: Vec::new(),
         };
         manifest.commit(&spec, &shipped);
         manifest.commit(&spec, &shipped);

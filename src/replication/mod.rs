@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     inventory::Owner,
-    units::{EngineId, PoolId, ShadowId, Timestamp, VmId},
+    units::{EngineId, OperationId, PoolId, ShadowId, Timestamp, VmId},
 };
 
 pub mod cycle;
+pub mod digest;
+pub mod ladder;
 pub mod names;
 pub mod qcow2;
 
@@ -78,10 +80,57 @@ pub struct RecoveryPoint {
     pub consistent: Consistency,
     /// Bytes that travelled for it.
     pub shipped_bytes: u64,
+    /// Bytes that its own layers take on the target.
+    #[serde(default)]
+    pub stored_bytes: u64,
     /// One layer for each disk, in the order of the disks.
     pub layers: Vec<String>,
+    /// What the source gave for each layer, as SHA-256 of it past its first cluster; none once layers were merged.
+    #[serde(default)]
+    pub digests: Vec<String>,
     /// Counts the layers under it that it needs.
     pub depth: u32,
+    /// Kept whatever the ladder says.
+    #[serde(default)]
+    pub pinned: bool,
+    /// What the newest validation of it came to.
+    #[serde(default)]
+    pub proof: Option<ProofMark>,
+}
+
+/// The mark that a validation leaves on a point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofMark {
+    pub at: Timestamp,
+    pub passed: bool,
+    /// The operation that tried it, under which its evidence is kept.
+    pub operation: OperationId,
+}
+
+/// Layers that become one, so that the points between them give their space back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    pub owner: Owner,
+    pub shadow: ShadowId,
+    pub pool: PoolId,
+    pub storage: String,
+    /// The point that stands on the lowest layer afterwards.
+    pub number: u64,
+    /// The points that are none any more.
+    pub forgotten: Vec<u64>,
+    pub disks: Vec<DiskMerge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskMerge {
+    /// Takes what the others hold.
+    pub base: String,
+    /// From the bottom up; the last is the point's own.
+    pub over: Vec<String>,
+    /// Stands on the last of them, and on `base` afterwards.
+    pub above: Option<String>,
+    /// Through which the chain is opened; gone afterwards.
+    pub scratch: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +166,12 @@ pub struct Manifest {
     /// Oldest first; the last one is the newest complete point.
     pub points: Vec<RecoveryPoint>,
     pub in_flight: Option<InFlight>,
+    /// Begun, and not known to have ended.
+    #[serde(default)]
+    pub merging: Option<Merge>,
+    /// Volumes that no point lists any more and that still stand.
+    #[serde(default)]
+    pub garbage: Vec<String>,
     /// The point that the running shadow's overlay stands on.
     pub serving_from: Option<u64>,
     /// Why the replica is behind; `None` while cycles succeed.

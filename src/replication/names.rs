@@ -27,6 +27,29 @@ pub fn flat_volume(layer: &str) -> String {
     format!("{layer}-flat")
 }
 
+/// Through which a chain is opened while layers of it are merged.
+pub fn scratch_volume(engine: &EngineId, shadow: &ShadowId, disk: usize) -> String {
+    format!("{}-merge-{disk}", stem(engine, shadow))
+}
+
+/// The writable disk of a clone that tries point `number`.
+pub fn clone_volume(engine: &EngineId, shadow: &ShadowId, target: &str, number: u64) -> String {
+    format!("{}-clone-{}-{number}", stem(engine, shadow), plain(target))
+}
+
+/// The VM that tries points of a shadow. Short: libvirt makes the path of its agent's socket of it, and a session's
+/// folders leave little of the 107 bytes that such a path may have.
+pub fn clone_name(engine: &EngineId, shadow: &ShadowId) -> String {
+    let id: Vec<char> = plain(shadow.as_str()).chars().collect();
+    let end: String = id[id.len().saturating_sub(4)..].iter().collect();
+    format!("{}{end}", prefix(engine))
+}
+
+/// What a clone writes to its serial console.
+pub fn console_volume(engine: &EngineId, shadow: &ShadowId, number: u64) -> String {
+    format!("{}-console-{number}", stem(engine, shadow))
+}
+
 /// The checkpoint on the source that point `number` is taken under.
 pub fn checkpoint(engine: &EngineId, shadow: &ShadowId, number: u64) -> String {
     format!("{}-{number}", stem(engine, shadow))
@@ -70,6 +93,7 @@ mod tests {
             "sc-7f3a91c2-s-0badcafe-spool-vda-12"
         );
         assert_eq!(checkpoint(&engine, &shadow, 0), "sc-7f3a91c2-s-0badcafe-0");
+        assert_eq!(clone_name(&engine, &shadow), "sc-7f3a91c2-cafe");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //!  Need ─▶ sizing ─▶ placement ─▶ Plan{steps, digest} ─▶ (approval) ─▶ operation
 //!
 //!  absent ─create─▶ replicating (powered off) ─serve─▶ serving (share of traffic) ─retire─▶ absent
+//!                      │      ▲ rollback ──────────────┐
+//!                      └─ promote ─▶ promoted (commit window) ─commit─▶ in its primary's place
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -17,15 +19,19 @@ use crate::{
     units::{
         Digest, PoolId, ProposalId, ServiceName, ShadowId, SourceName, Timestamp, VmId, Weight,
     },
+    validation::check as validation,
 };
 
 pub mod hold;
 pub mod need;
 pub mod placement;
 pub mod plan;
+pub mod promotion;
 pub mod ready;
 pub mod replay;
 pub mod sizing;
+
+use promotion::PromotionStep;
 
 /// Why something should be done about a VM.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,6 +88,8 @@ pub enum Reason {
         limit: f64,
         quiet_since: Timestamp,
     },
+    /// A recovery point did not pass its validation.
+    ProofFailed { point: u64, why: String },
     /// An operator asked.
     ByHand,
 }
@@ -169,6 +177,31 @@ pub struct ShadowNetwork {
     /// The guest's own static address with prefix, where it has one.
     pub guest_address: Option<String>,
     pub outbound_allowed: bool,
+    /// Further ports that are forwarded in; only clones that are tried have any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Forward>,
+}
+
+/// A port of the target host that leads to one of the guest's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    pub port: u16,
+    pub guest_port: u16,
+}
+
+/// A VM that lives for one validation: it stands on a recovery point, and nothing of it stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneSpec {
+    pub spec: ShadowSpec,
+    /// The definition that it is modelled on: the shadow's own, which knows nothing of the primary's network.
+    pub model: VmId,
+    pub point: u64,
+    /// What it says on its serial console.
+    pub console_volume: String,
+    /// Until this is over its guest may still be booting: no check fails before.
+    pub boot_seconds: u32,
+    /// Its power is cut after this, whatever it does.
+    pub lifetime_seconds: u32,
 }
 
 /// One step of a plan. It either changes something or waits; it takes nothing from earlier steps.
@@ -249,6 +282,22 @@ pub enum Step {
     Release {
         hold: Hold,
     },
+    /// The shadow takes its primary's place, or gives it back.
+    Promotion(PromotionStep),
+    /// Boot a clone of a recovery point on an isolated network.
+    StartClone {
+        clone: Box<CloneSpec>,
+    },
+    /// Put one question to the clone, and write down what was seen. A wrong answer is a result, not a failed step.
+    CheckClone {
+        clone: Box<CloneSpec>,
+        check: validation::Check,
+        timeout_seconds: u32,
+    },
+    /// Cut the clone's power and remove all that was made for it.
+    RemoveClone {
+        clone: Box<CloneSpec>,
+    },
 }
 
 /// A share of one primary's traffic, as absolute weights.
@@ -307,6 +356,24 @@ pub enum Precondition {
     ShadowExists {
         shadow: ShadowId,
     },
+    /// Nothing stands against the shadow's taking the primary's place; see `shadow promote --dry-run`.
+    Promotable {
+        shadow: ShadowId,
+        /// The first number that the plan keeps for its own points.
+        numbers_from: u64,
+        /// A person says that the primary is off, since its source cannot be reached.
+        attested: bool,
+    },
+    /// The shadow stands in its primary's place, and that is not settled yet.
+    InCommitWindow {
+        shadow: ShadowId,
+    },
+    /// The point is still there, on these layers.
+    PointStands {
+        shadow: ShadowId,
+        point: u64,
+        layers: Vec<String>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -317,6 +384,16 @@ pub enum PlanKind {
     /// Start serving with a shadow that only replicates, or change its share.
     Traffic,
     Retire,
+    /// The shadow takes its primary's place.
+    Promote,
+    /// A promotion stays.
+    Commit,
+    /// A promotion is taken back within its window.
+    Rollback,
+    /// A primary that came back while its shadow stands in its place is stopped again.
+    Guard,
+    /// Try a recovery point in a clone.
+    Validate,
 }
 
 /// The exact steps, with what they cost and what undoes them. Its digest is what an operator signs.

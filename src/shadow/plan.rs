@@ -5,6 +5,9 @@
 //!                                        └─ else: Replicate 1 ─ DefineShadow ─ StartShadow ─ AwaitAnswer
 //!                                                 ─ AddServer ─ AwaitServer ─ SetShare …
 //! traffic  [DefineShadow ─ StartShadow ─ AwaitAnswer ─ AddServer ─ AwaitServer] ─ SetShare …
+//! promote  CatchUp ─ PausePrimary ─ CatchUp ─ FencePrimary ─ RedefineShadow ─ StartShadow ─ AwaitAnswer ─ AwaitServer
+//!          ─ PointOfNoReturn ─ SetShare 1 ─ OpenCommitWindow
+//! rollback StopShadow ─ StartPrimary ─ AwaitServer ─ PointOfNoReturn ─ SetShare 0 ─ EndPromotion ─ RedefineShadow
 //! retire   SetShare 0 ─ AwaitDrained ─ RemoveServer ─ StopShadow ─ RemoveShadow ─ RemoveReplica ─ Release
 //! ```
 //!
@@ -21,13 +24,20 @@ use crate::{
 };
 
 mod create;
+mod promote;
+mod promotion_wording;
 mod retire;
+mod rollback;
 mod traffic;
+mod validate;
 mod wording;
 
 pub use create::{PlanInput, create_plan, hold, replica_bytes};
+pub use promote::{PromoteInput, promote_plan};
 pub use retire::{Replica, RetireInput, retire_plan};
+pub use rollback::{RollbackInput, commit_plan, guard_plan, rollback_plan};
 pub use traffic::{TrafficInput, traffic_plan};
+pub use validate::{ValidateInput, validate_plan};
 pub use wording::{bytes, command_text, describe, explain, undo_text};
 
 /// A share grows by no more than this in one step.
@@ -181,7 +191,7 @@ fn start_steps(
 }
 
 /// More traffic in steps of [`RAMP_STEP`], less of it at once.
-fn ramp(steps: &mut Vec<Step>, model: &ShareSpec, from: f64, to: f64) {
+pub(super) fn ramp(steps: &mut Vec<Step>, model: &ShareSpec, from: f64, to: f64) {
     let from = if from.is_finite() {
         from.clamp(0.0, 1.0)
     } else {
@@ -217,6 +227,9 @@ fn estimate(step: &Step, seed_bytes: u64) -> u32 {
             2 + u32::try_from(seed_bytes / SEED_BYTES_PER_SEC).unwrap_or(u32::MAX / 2)
         }
         Step::AwaitAnswer { .. } => 20,
+        // The first check waits for the boot.
+        Step::StartClone { .. } => 15,
+        Step::CheckClone { .. } | Step::RemoveClone { .. } => 1,
         Step::StartShadow { .. } | Step::StopShadow { .. } => 5,
         Step::AwaitServer { .. } | Step::AwaitDrained { .. } | Step::RemoveReplica { .. } => 3,
         Step::Replicate { .. }
@@ -224,6 +237,7 @@ fn estimate(step: &Step, seed_bytes: u64) -> u32 {
         | Step::AddServer { .. }
         | Step::RemoveServer { .. }
         | Step::RemoveShadow { .. } => 2,
+        Step::Promotion(step) => promote::estimate(step),
     }
 }
 

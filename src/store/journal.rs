@@ -25,6 +25,7 @@ pub enum Kind {
     Service,
     Proposal,
     Manifest,
+    Proof,
     /// An entry of the calendar.
     Calendar,
     /// What is kept for shadows in a pool.
@@ -41,6 +42,7 @@ impl Kind {
             Self::Service => "service",
             Self::Proposal => "proposal",
             Self::Manifest => "manifest",
+            Self::Proof => "proof",
             Self::Calendar => "calendar",
             Self::Reserved => "reserved",
             Self::Frozen => "frozen",

@@ -24,6 +24,8 @@ pub enum Action {
     Reject,
     Undo,
     Propose,
+    Promote,
+    Validate,
     Filter,
     Freeze,
     Theme,
@@ -31,7 +33,7 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Now,
         Self::Fleet,
         Self::Capacity,
@@ -51,6 +53,8 @@ impl Action {
         Self::Reject,
         Self::Undo,
         Self::Propose,
+        Self::Promote,
+        Self::Validate,
         Self::Filter,
         Self::Freeze,
         Self::Theme,
@@ -78,6 +82,8 @@ impl Action {
             Self::Reject => "Reject",
             Self::Undo => "Undo",
             Self::Propose => "Propose shadow",
+            Self::Promote => "Promote…",
+            Self::Validate => "Validate now",
             Self::Filter => "Filter",
             Self::Freeze => "Freeze",
             Self::Theme => "Light or dark",
@@ -108,6 +114,8 @@ impl Action {
             Self::Reject => "Turn the proposal down",
             Self::Undo => "Stop the running operation and undo its steps",
             Self::Propose => "Work out a shadow for the selected VM",
+            Self::Promote => "Work out how the selected shadow takes its VM's place",
+            Self::Validate => "Work out how the selected shadow's newest point is tried in a clone",
             Self::Filter => "Type a filter: part of a name, pool:…, health:…",
             Self::Freeze => "Stop all automation at once, or let it go on",
             Self::Theme => "Dark, light, or as the system has it",
@@ -136,6 +144,8 @@ impl Action {
             Self::Reject => (Modifiers::NONE, Key::R),
             Self::Undo => (Modifiers::NONE, Key::Z),
             Self::Propose => (Modifiers::NONE, Key::P),
+            Self::Promote => (Modifiers::SHIFT, Key::P),
+            Self::Validate => (Modifiers::NONE, Key::V),
             Self::Filter => (Modifiers::NONE, Key::Slash),
             Self::Freeze => (Modifiers::SHIFT, Key::F),
             Self::Theme => (Modifiers::NONE, Key::T),
@@ -166,6 +176,8 @@ impl Action {
             Self::Reject => "R",
             Self::Undo => "Z",
             Self::Propose => "P",
+            Self::Promote => "Shift P",
+            Self::Validate => "V",
             Self::Filter => "/",
             Self::Freeze => "Shift F",
             Self::Theme => "T",

@@ -105,8 +105,8 @@ impl App {
             capacity: CapacityView::default(),
             shadows: ShadowsView::default(),
             timeline: TimelineView::default(),
-            calendar: CalendarView::new(options.files),
-            sources: SourcesView::default(),
+            calendar: CalendarView::new(Arc::clone(&options.files)),
+            sources: SourcesView::new(options.files),
             settings: SettingsView::default(),
             heard: (0, 0.0),
             newest_sample: None,
@@ -440,9 +440,20 @@ impl App {
                 self.go(Go::Proposal(proposal.id.clone()));
             }
             (
-                Command::ShadowRetire { .. } | Command::TrafficSet { .. },
+                Command::ShadowRetire { .. }
+                | Command::ShadowValidate { .. }
+                | Command::TrafficSet { .. },
                 Ok(Answer::Proposal { proposal }),
             ) => self.go(Go::Proposal(proposal.id.clone())),
+            (
+                Command::ShadowPromote { .. }
+                | Command::ShadowCommit { .. }
+                | Command::ShadowRollback { .. },
+                Ok(Answer::Proposal { proposal }),
+            ) => {
+                self.go(Go::Proposal(proposal.id.clone()));
+                self.now_view.review(proposal);
+            }
             _ => {}
         }
     }

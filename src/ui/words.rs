@@ -50,6 +50,11 @@ pub fn title(proposal: &Proposal) -> String {
             format!("Move {} of traffic to the shadow", format::percent(share))
         }
         (PlanKind::Retire, _) => "Drain the shadow and give its capacity back".to_owned(),
+        (PlanKind::Promote, _) => "Put the shadow in its primary's place".to_owned(),
+        (PlanKind::Commit, _) => "Keep the shadow in its primary's place".to_owned(),
+        (PlanKind::Rollback, _) => "Bring the primary back".to_owned(),
+        (PlanKind::Guard, _) => "Keep the primary off".to_owned(),
+        (PlanKind::Validate, _) => "Boot a clone of a recovery point and check it".to_owned(),
     }
 }
 
@@ -61,6 +66,11 @@ pub fn chip(proposal: &Proposal) -> String {
         (PlanKind::Create, false) => "Shadow, no split".to_owned(),
         (PlanKind::Traffic, _) => format!("Move {share}"),
         (PlanKind::Retire, _) => "Drain and remove".to_owned(),
+        (PlanKind::Promote, _) => "Promote".to_owned(),
+        (PlanKind::Commit, _) => "Commit".to_owned(),
+        (PlanKind::Rollback, _) => "Roll back".to_owned(),
+        (PlanKind::Guard, _) => "Keep off".to_owned(),
+        (PlanKind::Validate, _) => "Try a point".to_owned(),
     }
 }
 
@@ -100,6 +110,9 @@ pub fn evidence(proposal: &Proposal, clock: &Clock) -> String {
         }) => format!("Health {score}, under {threshold}: {}", printable(worst)),
         Some(Reason::RiskPassed { quiet_since, .. }) => {
             format!("Quiet since {}, forecast flat", clock.near(*quiet_since))
+        }
+        Some(Reason::ProofFailed { point, why }) => {
+            format!("Point {point} did not pass: {}", printable(why))
         }
         Some(Reason::ByHand) => "Asked for by hand".to_owned(),
         None => printable(&proposal.why),
@@ -175,6 +188,11 @@ pub const fn operation_kind(kind: PlanKind) -> &'static str {
         PlanKind::Create => "Create shadow",
         PlanKind::Traffic => "Move traffic",
         PlanKind::Retire => "Retire shadow",
+        PlanKind::Promote => "Promote shadow",
+        PlanKind::Commit => "Commit promotion",
+        PlanKind::Rollback => "Roll back",
+        PlanKind::Guard => "Keep primary off",
+        PlanKind::Validate => "Validate shadow",
     }
 }
 
@@ -197,5 +215,7 @@ pub const fn shadow_state(state: ShadowState) -> &'static str {
         ShadowState::Serving => "Serving",
         ShadowState::Stalled => "Stalled",
         ShadowState::Retiring => "Retiring",
+        ShadowState::Promoted => "Promoted",
+        ShadowState::Committed => "Committed",
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Probe, Prober, Verdict};
+use super::{Held, Page, Probe, Prober, Verdict};
 use crate::units::printable;
 
 /// A health page is small; what is larger is not read.
@@ -38,9 +38,34 @@ impl Prober for NetworkProber {
             seen: printable(&seen),
         }
     }
+
+    fn page(
+        &self,
+        address: &str,
+        port: u16,
+        path: &str,
+        timeout: Duration,
+    ) -> Result<Page, String> {
+        fetch(address, port, path, timeout)
+    }
+
+    fn hold(&self, address: &str, port: u16, timeout: Duration) -> Result<Box<dyn Held>, String> {
+        let stream = open(address, port, timeout)?;
+        Ok(Box::new(Open { _stream: stream }))
+    }
 }
 
+struct Open {
+    _stream: TcpStream,
+}
+
+impl Held for Open {}
+
 fn knock(address: &str, port: u16, timeout: Duration) -> Result<String, String> {
+    open(address, port, timeout).map(|_| "connected".to_owned())
+}
+
+fn open(address: &str, port: u16, timeout: Duration) -> Result<TcpStream, String> {
     let addresses = (address, port)
         .to_socket_addrs()
         .map_err(|error| error.to_string())?;
@@ -52,7 +77,7 @@ fn knock(address: &str, port: u16, timeout: Duration) -> Result<String, String> 
             return Err("no answer in time".to_owned());
         }
         match TcpStream::connect_timeout(&address, left) {
-            Ok(_) => return Ok("connected".to_owned()),
+            Ok(stream) => return Ok(stream),
             Err(error) => seen = error.to_string(),
         }
     }
@@ -61,22 +86,30 @@ fn knock(address: &str, port: u16, timeout: Duration) -> Result<String, String> 
 
 /// Passes on 2xx and 3xx, as HAProxy's own checks do.
 fn get(address: &str, port: u16, path: &str, timeout: Duration) -> Result<String, String> {
+    let page = fetch(address, port, path, timeout)?;
+    let seen = format!("HTTP {}", page.status);
+    if (200..400).contains(&page.status) {
+        Ok(seen)
+    } else {
+        Err(seen)
+    }
+}
+
+fn fetch(address: &str, port: u16, path: &str, timeout: Duration) -> Result<Page, String> {
     let url = url(address, port, path)?;
     let client = http_client(timeout).map_err(|error| error.to_string())?;
     let response = client.get(url).send().map_err(|error| cause(&error))?;
-    let status = response.status();
-    let seen = format!("HTTP {}", status.as_u16());
+    let status = response.status().as_u16();
     // An answer is whole only when its body came too.
     let mut body = Vec::new();
     response
         .take(BODY_CAP_BYTES)
         .read_to_end(&mut body)
-        .map_err(|error| format!("{seen}, then {error}"))?;
-    if status.is_success() || status.is_redirection() {
-        Ok(seen)
-    } else {
-        Err(seen)
-    }
+        .map_err(|error| format!("HTTP {status}, then {error}"))?;
+    Ok(Page {
+        status,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
 }
 
 /// An HTTP client with a deadline, and without redirects and proxies: what is asked for is what answers.

@@ -68,7 +68,7 @@ fn the_record_is_sorted_and_leads_to_a_vm() {
     let first = |window: &Window| labels(window, Role::Row)[0].clone();
     let worst = first(&window);
     assert!(worst.contains("no better than naive"), "{worst}");
-    press(&mut window, "Sort by MASE 24 h, falling");
+    press(&mut window, "Sort by Of naive, falling");
     let best = first(&window);
     assert!(!best.contains("no better than naive"), "{best}");
     window.query_all_by_role(Role::Row).next().unwrap().click();

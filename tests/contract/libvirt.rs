@@ -172,12 +172,18 @@ fn real_hosts_keep_the_contract() {
         a_cancelled_copy_says_so_and_can_be_cleared,
         a_stream_that_breaks_off_makes_no_layer_and_can_be_shipped_again,
         a_flattened_chain_needs_nothing_under_it,
+        merged_layers_hold_what_the_point_held,
+        nothing_is_merged_under_a_running_shadow,
+        a_clone_comes_and_goes_without_a_trace,
         a_shadow_is_defined_started_stopped_and_removed_each_twice,
         a_running_shadow_keeps_its_overlays,
         a_shadow_without_its_layer_is_not_defined,
         a_vm_that_we_did_not_make_is_left_alone,
         the_shadow_of_another_engine_is_left_alone,
         what_does_not_exist_is_not_found,
+        a_paused_primary_can_still_be_read_and_is_let_go,
+        a_primary_that_runs_on_is_not_powered_off_by_its_last_delta,
+        a_fenced_primary_is_off_until_it_is_let_go,
     );
     let other = connect(
         &SourceName::from("primary"),

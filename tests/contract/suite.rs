@@ -8,8 +8,11 @@ use std::{
 use shadowcast::{
     hypervisor::{Claim, Control, Hypervisor, Owned, PlatformError},
     inventory::{Owner, PowerState, Vm},
-    replication::{DiskIncrement, IncrementSpec, prefix},
-    shadow::{OverlaySpec, ShadowNetwork, ShadowSpec},
+    replication::{DiskIncrement, DiskMerge, IncrementSpec, Merge, prefix},
+    shadow::{
+        CloneSpec, OverlaySpec, ShadowNetwork, ShadowSpec,
+        promotion::{Fence, FenceFrom},
+    },
     units::{EngineId, OperationId, PoolId, ShadowId, Timestamp, VmId},
 };
 
@@ -151,6 +154,7 @@ pub fn shadow_on(spec: &IncrementSpec) -> ShadowSpec {
             guest_port: 80,
             guest_address: None,
             outbound_allowed: false,
+            more: Vec::new(),
         },
     }
 }
@@ -442,6 +446,187 @@ pub fn a_flattened_chain_needs_nothing_under_it(harness: &dyn Harness) {
     clear(harness, &[&newest]);
 }
 
+/// Of three points the two older become one; what the newest and the middle one hold stays.
+pub fn merged_layers_hold_what_the_point_held(harness: &dyn Harness) {
+    let points = [0, 1].map(|number| point(harness, number));
+    for spec in &points {
+        assert!(cycle(harness, spec));
+    }
+    harness.let_it_write();
+    harness.hold();
+    let newest = point(harness, 2);
+    let at = spool(harness, &newest);
+    ship(harness, &newest);
+    let (pool, storage) = harness.place();
+    let merge = |upper: &IncrementSpec, above: Option<&IncrementSpec>| Merge {
+        owner: us(),
+        shadow: upper.shadow.clone(),
+        pool: pool.clone(),
+        storage: storage.clone(),
+        number: upper.number,
+        forgotten: vec![0],
+        disks: upper
+            .disks
+            .iter()
+            .enumerate()
+            .map(|(index, disk)| DiskMerge {
+                base: points[0].disks[index].layer_volume.clone(),
+                over: vec![disk.layer_volume.clone()],
+                above: above.map(|above| above.disks[index].layer_volume.clone()),
+                scratch: format!("{}-scratch", disk.layer_volume),
+            })
+            .collect(),
+    };
+    let target = harness.target();
+    let gone = |spec: &IncrementSpec| {
+        let layers: Vec<String> = spec.disks.iter().map(|d| d.layer_volume.clone()).collect();
+        target
+            .ensure_volumes_absent(&us(), &pool, &storage, &layers)
+            .unwrap();
+    };
+    let into_the_base = merge(&points[1], Some(&newest));
+    for _ in 0..2 {
+        let bytes = target
+            .ensure_merged(&into_the_base, &Control::default())
+            .unwrap();
+        assert!(bytes > 0);
+    }
+    gone(&points[1]);
+    assert!(harness.holds(&newest, at), "the newest reads as before");
+
+    // Then the newest itself, on which nothing stands.
+    let all = merge(&newest, None);
+    for _ in 0..2 {
+        target.ensure_merged(&all, &Control::default()).unwrap();
+    }
+    gone(&newest);
+    target.ensure_merged(&all, &Control::default()).unwrap();
+    let mut whole = newest.clone();
+    for (disk, base) in whole.disks.iter_mut().zip(&points[0].disks) {
+        disk.layer_volume.clone_from(&base.layer_volume);
+        disk.backing_volume = None;
+    }
+    assert!(harness.holds(&whole, at), "the base holds the newest");
+    let helpers = |owned: &Owned| owned.name.contains("merge") || owned.name.contains("scratch");
+    let left = target.owned(&us().engine).unwrap();
+    assert!(!left.iter().any(helpers), "{left:?}");
+    harness.release();
+    clear(harness, &[&newest, &points[0]]);
+}
+
+fn clone_on(spec: &IncrementSpec) -> CloneSpec {
+    let mut shadow = shadow_on(spec);
+    let stem = format!("{}s-0badcafe-clone", prefix(&spec.owner.engine));
+    shadow.name = format!("{}cafe", prefix(&spec.owner.engine));
+    "5ade0000-0000-4000-8000-0000000c10ae".clone_into(&mut shadow.uuid);
+    for overlay in &mut shadow.overlays {
+        overlay.volume = format!("{stem}-{}", overlay.target);
+    }
+    shadow.network.port = 0;
+    shadow.network.guest_port = 0;
+    CloneSpec {
+        spec: shadow,
+        model: spec.vm.clone(),
+        point: spec.number,
+        console_volume: format!("{stem}-console"),
+        boot_seconds: 60,
+        lifetime_seconds: 60,
+    }
+}
+
+/// A clone runs, is nobody's VM, and leaves nothing but the layer under it as it was.
+pub fn a_clone_comes_and_goes_without_a_trace(harness: &dyn Harness) {
+    let spec = point(harness, 0);
+    harness.let_it_write();
+    harness.hold();
+    let at = spool(harness, &spec);
+    ship(harness, &spec);
+    let clone = clone_on(&spec);
+    let target = harness.target();
+    let model = harness.source().definition(&spec.vm).unwrap();
+    let digest = |layer: &str| {
+        let (pool, storage) = harness.place();
+        target.layer_digest(&pool, &storage, layer, &Control::default())
+    };
+    let layer = &spec.disks[0].layer_volume;
+    let before = digest(layer).unwrap();
+    for _ in 0..2 {
+        target.ensure_clone(&clone, &model).unwrap();
+    }
+    let seen = target.inventory().unwrap().vms;
+    assert!(
+        !seen.iter().any(|vm| vm.name == clone.spec.name),
+        "{seen:?}"
+    );
+    let ours = target.owned(&us().engine).unwrap();
+    let named = |name: &str| ours.iter().any(|owned| owned.name == name);
+    assert!(
+        named(&clone.spec.name) && named(&clone.console_volume),
+        "{ours:?}"
+    );
+    target.clone_console(&clone).unwrap();
+    for _ in 0..2 {
+        target.ensure_clone_absent(&clone).unwrap();
+    }
+    assert_eq!(target.clone_console(&clone).unwrap(), "");
+    assert!(target.clone_takes(&clone, 80).is_err(), "it is gone");
+    assert_eq!(digest(layer).unwrap(), before);
+    assert!(digest("sc-c0ffee00-none").is_err());
+    assert!(harness.holds(&spec, at));
+
+    let mut foreign = clone.clone();
+    "theirs".clone_into(&mut foreign.console_volume);
+    assert!(matches!(
+        target.ensure_clone(&foreign, &model),
+        Err(PlatformError::NotOurs { .. })
+    ));
+    harness.release();
+    clear(harness, &[&spec]);
+    assert!(
+        target.ensure_clone(&clone, &model).is_err(),
+        "its layer is gone"
+    );
+    target.ensure_clone_absent(&clone).unwrap();
+    assert_eq!(owned(harness), []);
+}
+
+/// A layer that a running machine reads is not written to.
+pub fn nothing_is_merged_under_a_running_shadow(harness: &dyn Harness) {
+    let points = [0, 1].map(|number| point(harness, number));
+    for spec in &points {
+        assert!(cycle(harness, spec));
+    }
+    let shadow = shadow_on(&points[1]);
+    define(harness, &shadow);
+    let target = harness.target();
+    target
+        .ensure_power(&shadow.owner, &shadow.uuid, true, 1)
+        .unwrap();
+    let (pool, storage) = harness.place();
+    let merge = Merge {
+        owner: us(),
+        shadow: points[1].shadow.clone(),
+        pool,
+        storage,
+        number: 1,
+        forgotten: vec![0],
+        disks: vec![DiskMerge {
+            base: points[0].disks[0].layer_volume.clone(),
+            over: vec![points[1].disks[0].layer_volume.clone()],
+            above: None,
+            scratch: format!("{}-scratch", points[1].disks[0].layer_volume),
+        }],
+    };
+    let refused = target.ensure_merged(&merge, &Control::default());
+    assert!(refused.is_err(), "{refused:?}");
+    target
+        .ensure_power(&shadow.owner, &shadow.uuid, false, 0)
+        .unwrap();
+    target.ensure_shadow_absent(&shadow).unwrap();
+    target.ensure_merged(&merge, &Control::default()).unwrap();
+    clear(harness, &[&points[1], &points[0]]);
+}
+
 pub fn a_shadow_is_defined_started_stopped_and_removed_each_twice(harness: &dyn Harness) {
     let spec = point(harness, 0);
     assert!(cycle(harness, &spec));
@@ -602,4 +787,79 @@ pub fn what_does_not_exist_is_not_found(harness: &dyn Harness) {
         .source()
         .ensure_replication_absent(&nobody, &us())
         .unwrap();
+}
+
+fn fence(harness: &dyn Harness, owner: Owner) -> Fence {
+    Fence {
+        owner,
+        vm: harness.vm(),
+        shadow: ShadowId::from("s-0badcafe"),
+    }
+}
+
+fn power(harness: &dyn Harness) -> PowerState {
+    find(harness.source(), &harness.vm()).unwrap().state
+}
+
+fn marks(harness: &dyn Harness) -> usize {
+    let all = owned(harness);
+    all.iter().filter(|owned| owned.kind == "mark").count()
+}
+
+pub fn a_paused_primary_can_still_be_read_and_is_let_go(harness: &dyn Harness) {
+    let first = point(harness, 0);
+    assert!(cycle(harness, &first));
+    let ours = fence(harness, us());
+    for _ in 0..2 {
+        harness.source().ensure_paused(&ours).unwrap();
+        assert_eq!((power(harness), marks(harness)), (PowerState::Paused, 1));
+    }
+    // The last delta: nothing is written any more, so it holds what the disk will hold.
+    let last = point(harness, 1);
+    let at = spool(harness, &last);
+    ship(harness, &last);
+    harness.source().ensure_increment_finished(&last).unwrap();
+    assert!(harness.holds(&last, at));
+    for _ in 0..2 {
+        harness.source().ensure_unfenced(&ours).unwrap();
+        assert_eq!((power(harness), marks(harness)), (PowerState::Running, 0));
+    }
+    clear(harness, &[&first, &last]);
+}
+
+pub fn a_primary_that_runs_on_is_not_powered_off_by_its_last_delta(harness: &dyn Harness) {
+    let ours = fence(harness, us());
+    let refused = harness.source().ensure_fenced(&ours, FenceFrom::Paused);
+    assert!(
+        matches!(refused, Err(PlatformError::Changed { .. })),
+        "{refused:?}"
+    );
+    assert_eq!((power(harness), marks(harness)), (PowerState::Running, 0));
+}
+
+pub fn a_fenced_primary_is_off_until_it_is_let_go(harness: &dyn Harness) {
+    let ours = fence(harness, us());
+    harness.source().ensure_paused(&ours).unwrap();
+    for _ in 0..2 {
+        harness
+            .source()
+            .ensure_fenced(&ours, FenceFrom::Paused)
+            .unwrap();
+        assert_eq!((power(harness), marks(harness)), (PowerState::Off, 1));
+    }
+    // What another engine has put there is its own affair.
+    let theirs = fence(harness, owner("deadbeef-other"));
+    assert_not_ours(&harness.source().ensure_unfenced(&theirs));
+    assert_eq!(power(harness), PowerState::Off);
+    for _ in 0..2 {
+        harness.source().ensure_unfenced(&ours).unwrap();
+        assert_eq!((power(harness), marks(harness)), (PowerState::Running, 0));
+    }
+    let from = FenceFrom::Running { grace_seconds: 0 };
+    for _ in 0..2 {
+        harness.source().ensure_fenced(&ours, from).unwrap();
+        assert_eq!((power(harness), marks(harness)), (PowerState::Off, 1));
+    }
+    harness.source().ensure_unfenced(&ours).unwrap();
+    assert_eq!((power(harness), marks(harness)), (PowerState::Running, 0));
 }

@@ -19,6 +19,9 @@ pub struct WorthJson {
     refused: u32,
     mase_1h: Option<f64>,
     mase_24h: Option<f64>,
+    /// The error over that of "as it was yesterday" at the same moments.
+    of_naive_1h: Option<f64>,
+    of_naive_24h: Option<f64>,
     coverage_1h: Option<f64>,
     coverage_24h: Option<f64>,
     alarms: u32,
@@ -48,6 +51,8 @@ impl From<&Worth> for WorthJson {
             refused: worth.refused,
             mase_1h: worth.hour.mase(),
             mase_24h: worth.day.mase(),
+            of_naive_1h: worth.hour.of_naive(),
+            of_naive_24h: worth.day.of_naive(),
             coverage_1h: worth.hour.coverage(),
             coverage_24h: worth.day.coverage(),
             alarms: worth.alarms,

@@ -4,15 +4,20 @@ use serde::Serialize;
 
 use crate::{
     engine::snapshot::{
-        OperationState, OperationView, ServiceView, ShadowState, ShadowView, StepView,
+        OperationState, OperationView, PromotionView, ServiceView, ShadowState, ShadowView,
+        StepView,
     },
     inventory::Service,
     operation::JournalRow,
-    replication::{Consistency, Progress, RecoveryPoint},
+    replication::{Consistency, Progress, ProofMark, RecoveryPoint},
     shadow::{
         Check, PlanKind, Precondition, Proposal, ProposalState, Rejected, Step, Urgency, plan,
     },
     units::{Digest, OperationId, PoolId, ProposalId, ServiceName, ShadowId, Timestamp, VmId},
+    validation::{
+        check::Check as ProofCheck,
+        proof::{Conclusion, Proof},
+    },
 };
 
 #[derive(Serialize)]
@@ -207,8 +212,10 @@ pub struct ShadowJson<'a> {
     lag_bytes: Option<u64>,
     points: Vec<PointJson<'a>>,
     serving_from: Option<u64>,
-    /// No point is proven by a test boot yet, so this and `proven_at` are `null`.
-    last_proof: Option<()>,
+    stored_bytes: u64,
+    last_proof: Option<LastProofJson>,
+    next_proof_at: Option<Timestamp>,
+    proving: bool,
     last_cycle_millis: Option<u64>,
     stalled: Option<&'a str>,
     service: Option<&'a ServiceName>,
@@ -216,6 +223,90 @@ pub struct ShadowJson<'a> {
     wanted_share: f64,
     gate_holds: Option<bool>,
     last_breach: Option<&'a str>,
+    /// Set while it stands in its primary's place.
+    promotion: Option<&'a PromotionView>,
+}
+
+#[derive(Serialize)]
+struct LastProofJson {
+    at: Timestamp,
+    passed: bool,
+}
+
+/// `shadow points`.
+#[derive(Serialize)]
+pub struct PointsJson<'a> {
+    vm: &'a VmId,
+    shadow: &'a ShadowId,
+    stored_bytes: u64,
+    points: Vec<PointJson<'a>>,
+}
+
+impl<'a> From<&'a ShadowView> for PointsJson<'a> {
+    fn from(view: &'a ShadowView) -> Self {
+        Self {
+            vm: &view.vm,
+            shadow: &view.id,
+            stored_bytes: view.stored_bytes,
+            points: view.points.iter().map(PointJson::from).collect(),
+        }
+    }
+}
+
+/// One of `shadow proofs`.
+#[derive(Serialize)]
+pub struct ProofJson<'a> {
+    id: &'a OperationId,
+    vm: &'a VmId,
+    shadow: &'a ShadowId,
+    point: u64,
+    point_at: Timestamp,
+    by: &'a str,
+    started_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    passed: bool,
+    verdict: Option<Conclusion>,
+    why: Option<&'a str>,
+    checks: Vec<CheckJson<'a>>,
+    console: &'a str,
+}
+
+#[derive(Serialize)]
+struct CheckJson<'a> {
+    #[serde(flatten)]
+    check: &'a ProofCheck,
+    text: String,
+    passed: bool,
+    seen: &'a str,
+    millis: u64,
+}
+
+impl<'a> From<&'a Proof> for ProofJson<'a> {
+    fn from(proof: &'a Proof) -> Self {
+        Self {
+            id: &proof.operation,
+            vm: &proof.vm,
+            shadow: &proof.shadow,
+            point: proof.point,
+            point_at: proof.point_at,
+            by: &proof.by,
+            started_at: proof.started_at,
+            ended_at: proof.ended_at,
+            passed: proof.passed(),
+            verdict: proof.verdict,
+            why: proof.why.as_deref(),
+            checks: (proof.results.iter())
+                .map(|result| CheckJson {
+                    check: &result.check,
+                    text: result.check.to_string(),
+                    passed: result.passed,
+                    seen: &result.seen,
+                    millis: result.millis,
+                })
+                .collect(),
+            console: &proof.console,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -225,9 +316,13 @@ struct PointJson<'a> {
     complete_at: Timestamp,
     consistent: Consistency,
     shipped_bytes: u64,
+    stored_bytes: u64,
+    pinned: bool,
     /// The volumes that hold it, one for each disk.
     layers: &'a [String],
+    /// When it passed its newest validation.
     proven_at: Option<Timestamp>,
+    proof: Option<&'a ProofMark>,
 }
 
 impl<'a> From<&'a RecoveryPoint> for PointJson<'a> {
@@ -238,8 +333,13 @@ impl<'a> From<&'a RecoveryPoint> for PointJson<'a> {
             complete_at: point.complete_at,
             consistent: point.consistent,
             shipped_bytes: point.shipped_bytes,
+            stored_bytes: point.stored_bytes,
+            pinned: point.pinned,
             layers: &point.layers,
-            proven_at: None,
+            proven_at: (point.proof.as_ref())
+                .filter(|mark| mark.passed)
+                .map(|mark| mark.at),
+            proof: point.proof.as_ref(),
         }
     }
 }
@@ -262,7 +362,13 @@ impl<'a> From<&'a ShadowView> for ShadowJson<'a> {
             lag_bytes: view.lag_bytes,
             points: view.points.iter().map(PointJson::from).collect(),
             serving_from: view.serving_from,
-            last_proof: None,
+            stored_bytes: view.stored_bytes,
+            last_proof: view.last_proof.as_ref().map(|mark| LastProofJson {
+                at: mark.at,
+                passed: mark.passed,
+            }),
+            next_proof_at: view.next_proof_at,
+            proving: view.proving,
             last_cycle_millis: view.last_cycle_millis,
             stalled: view.stalled.as_deref(),
             service: view.service.as_ref(),
@@ -270,6 +376,7 @@ impl<'a> From<&'a ShadowView> for ShadowJson<'a> {
             wanted_share: view.wanted_share,
             gate_holds: gate.map(|gate| gate.holds),
             last_breach: gate.and_then(|gate| gate.last_breach.as_deref()),
+            promotion: view.promotion.as_ref(),
         }
     }
 }

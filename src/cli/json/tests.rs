@@ -201,9 +201,18 @@ fn shadow() -> ShadowView {
             complete_at: AT.plus_secs(1),
             consistent: Consistency::Crash,
             shipped_bytes: 65_536,
+            stored_bytes: 1 << 20,
+            digests: Vec::new(),
+            pinned: false,
+            proof: None,
             layers: vec!["layer".to_owned()],
             depth: 3,
         }],
+        stored_bytes: 1 << 20,
+        last_proof: None,
+        next_proof_at: None,
+        proving: false,
+        proofs: Vec::new(),
         serving_from: Some(7),
         last_cycle_millis: Some(900),
         cycle_progress: None,
@@ -213,6 +222,7 @@ fn shadow() -> ShadowView {
         wanted_share: 0.25,
         gate: None,
         recent_lags: Vec::new(),
+        promotion: None,
     }
 }
 

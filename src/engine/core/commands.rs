@@ -91,6 +91,22 @@ impl Core {
                 share,
             } => self.propose_by_hand(at, &vm, pool, rpo_seconds, share, out),
             Command::ShadowRetire { shadow } => self.propose_retire(at, &shadow, out),
+            Command::ShadowPromote {
+                shadow,
+                point,
+                attest_fenced,
+            } => self.propose_promote(at, &shadow, point, attest_fenced.as_deref(), out),
+            Command::ShadowCommit { shadow } => self.propose_commit(at, &shadow, out),
+            Command::ShadowRollback { shadow } => self.propose_rollback(at, &shadow, out),
+            Command::ShadowValidate { shadow, point } => {
+                self.propose_validate(at, &shadow, point, out)
+            }
+            Command::ShadowPin {
+                shadow,
+                point,
+                pinned,
+            } => self.pin(at, &shadow, point, pinned, out),
+            Command::Proofs { shadow } => self.evidence(&shadow),
             Command::DryRun { of } => return self.dry_run(at, to, *of, out),
             Command::ShadowSync { shadow } => self.sync_now(at, &shadow, out),
             Command::ProposalAdjust { proposal, share } => self.adjust(at, &proposal, share, out),
@@ -503,6 +519,7 @@ impl Core {
                 "`shadowcast shadow list` shows them.",
             ));
         };
+        self.check_not_promoted(what, shadow)?;
         if !manifest.active {
             return Err(Problem::refused(
                 what,
@@ -523,12 +540,14 @@ impl Core {
     fn dry_run(&mut self, at: Timestamp, to: ReplyTo, of: Command, out: &mut Vec<Effect>) {
         if !matches!(
             of,
-            Command::ShadowPropose { .. } | Command::ShadowRetire { .. }
+            Command::ShadowPropose { .. }
+                | Command::ShadowRetire { .. }
+                | Command::ShadowValidate { .. }
         ) {
             let reply = Err(Problem::usage(
                 "Nothing was planned.",
                 "only what proposes a plan can be tried",
-                "Ask for a shadow to be created or retired.",
+                "Ask for a shadow to be created, validated or retired.",
             ));
             out.push(Effect::Reply { to, reply });
             return;

@@ -102,7 +102,13 @@ impl Core {
             );
         }
         self.check_may_act(NOT_APPROVED, armed_of(&proposal.plan).iter())?;
-        if self.busy_vms().contains(&proposal.plan.vm) {
+        // Traffic moves while a point is tried; nothing else does.
+        let busy = if proposal.plan.kind == PlanKind::Traffic {
+            self.held_up_vms()
+        } else {
+            self.busy_vms()
+        };
+        if busy.contains(&proposal.plan.vm) {
             return refused(
                 "an operation on this VM has not ended".to_owned(),
                 "Wait for it: `shadowcast operations`.",
@@ -314,9 +320,34 @@ impl Core {
             Precondition::NoShadowYet { vm } => self
                 .shadow_of(vm)
                 .map(|shadow| format!("{shadow} is its shadow already")),
+            Precondition::PointStands {
+                shadow,
+                point,
+                layers,
+            } => {
+                let manifest = self.manifests.get(shadow)?;
+                let found = manifest.points.iter().find(|known| known.number == *point);
+                let merging = manifest.merging.as_ref().map(|merge| merge.number);
+                match found {
+                    None => Some(format!("point {point} has expired")),
+                    Some(found) if found.layers != *layers => {
+                        Some(format!("the layers of point {point} were merged since"))
+                    }
+                    Some(_) if merging == Some(*point) => {
+                        Some(format!("the layers of point {point} are being merged"))
+                    }
+                    Some(_) => None,
+                }
+            }
             Precondition::ShadowExists { shadow } => {
                 (!self.shadows.contains_key(shadow)).then(|| format!("{shadow} is gone"))
             }
+            Precondition::Promotable {
+                shadow,
+                numbers_from,
+                attested,
+            } => self.not_promotable(shadow, *numbers_from, *attested),
+            Precondition::InCommitWindow { shadow } => self.not_in_window(shadow),
         }
     }
 

@@ -24,14 +24,18 @@ use crate::{
     operation::{Entry, JournalRow, fold::Operation},
     policy::{Limits, Settings},
     problem::Problem,
-    replication::{IncrementSpec, Manifest, Progress, cycle::Shipped},
+    replication::{IncrementSpec, Manifest, Merge, Progress, cycle::Shipped},
     reservation::{Ledger, Reserved},
-    shadow::{Proposal, ShareSpec, Step, hold::Held},
+    shadow::{CloneSpec, PlanKind, Proposal, ShareSpec, Step, hold::Held},
     telemetry::prometheus::{PrometheusError, backfill::Wanted},
     traffic::{DirectorError, ServerSpec, TrafficReading},
     units::{
         EngineId, EventId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName,
         Timestamp, VmId,
+    },
+    validation::{
+        check::{Check, CheckResult},
+        proof::Proof,
     },
 };
 
@@ -43,6 +47,8 @@ mod history;
 mod judge;
 mod methods;
 mod operations;
+mod promotion;
+mod proofs;
 mod proposals;
 mod replicas;
 mod reservations;
@@ -52,9 +58,11 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod validate;
 mod view;
 mod vms;
 
+pub use promotion::Promotion;
 pub use shadows::Shadow;
 pub use sources::SourceConfig;
 
@@ -149,6 +157,9 @@ pub struct FleetOutlook {
 pub enum Outcome {
     Done { note: String },
     Shipped(Shipped),
+    Merged { stored_bytes: u64 },
+    Checked(CheckResult),
+    CloneGone { console: String },
     Examined(Examination),
     Refreshed(Vec<(SourceName, Inventory)>),
 }
@@ -172,6 +183,9 @@ pub enum Document {
     Proposal(Arc<Proposal>),
     Manifest(Box<Manifest>),
     ManifestGone(ShadowId),
+    /// The evidence of one validation.
+    Proof(Box<Proof>),
+    ProofGone(OperationId),
     Event(Box<Event>),
     EventGone(EventId),
     Reserved(Box<Reserved>),
@@ -228,6 +242,17 @@ pub enum Action {
     Flatten {
         manifest: Box<Manifest>,
     },
+    /// Put one question to a clone.
+    CheckClone {
+        clone: Box<CloneSpec>,
+        check: Check,
+        timeout_seconds: u32,
+        layers: Vec<Layer>,
+    },
+    /// Let layers become one.
+    Merge {
+        merge: Box<Merge>,
+    },
     DropVolumes {
         manifest: Box<Manifest>,
         volumes: Vec<String>,
@@ -270,6 +295,14 @@ pub enum Action {
         was: String,
         text: String,
     },
+}
+
+/// A layer that a point stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    pub volume: String,
+    /// What the source gave for it; `None` once it was merged.
+    pub digest: Option<String>,
 }
 
 /// Facts from the store or from forecasting.
@@ -368,9 +401,12 @@ enum Pending {
         number: u64,
         flat: Vec<String>,
     },
+    Merge {
+        shadow: ShadowId,
+    },
     DropVolumes {
         shadow: ShadowId,
-        numbers: Vec<u64>,
+        volumes: Vec<String>,
     },
     Repair {
         shadow: ShadowId,
@@ -455,6 +491,9 @@ pub struct Core {
     operations: BTreeMap<OperationId, Operation>,
     shadows: BTreeMap<ShadowId, Shadow>,
     manifests: BTreeMap<ShadowId, Manifest>,
+    proofs: BTreeMap<OperationId, Proof>,
+    /// Since when a clone runs, by this engine's own count.
+    clones: BTreeMap<OperationId, Timestamp>,
     balancers: BTreeMap<SourceName, traffic::Balancer>,
     guards: BTreeMap<ShadowId, traffic::Guard>,
 
@@ -462,6 +501,8 @@ pub struct Core {
     progress: BTreeMap<EffectId, Progress>,
     retries: BTreeMap<OperationId, operations::Retry>,
     replicas: BTreeMap<ShadowId, replicas::Replica>,
+    /// When each primary that must stay off was last told so.
+    guarded: BTreeMap<ShadowId, Timestamp>,
     settling: Vec<ReplyTo>,
     forecast: vms::ForecastState,
     events: VecDeque<TimelineEntry>,
@@ -487,6 +528,7 @@ pub struct Kept {
     pub services: Vec<Service>,
     pub proposals: Vec<Proposal>,
     pub manifests: Vec<Manifest>,
+    pub proofs: Vec<Proof>,
     pub calendar: Vec<Event>,
     pub reserved: Vec<Reserved>,
     pub rows: Vec<JournalRow>,
@@ -518,12 +560,15 @@ impl Core {
             operations: BTreeMap::new(),
             shadows: BTreeMap::new(),
             manifests: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+            clones: BTreeMap::new(),
             balancers: BTreeMap::new(),
             guards: BTreeMap::new(),
             pending: BTreeMap::new(),
             progress: BTreeMap::new(),
             retries: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            guarded: BTreeMap::new(),
             settling: Vec::new(),
             forecast: vms::ForecastState::default(),
             events: kept.events.into_iter().collect(),
@@ -549,6 +594,9 @@ impl Core {
         }
         for reserved in kept.reserved {
             core.ledger.reserve(reserved);
+        }
+        for proof in kept.proofs {
+            core.proofs.insert(proof.operation.clone(), proof);
         }
         for row in kept.rows {
             core.replay(&row);
@@ -635,6 +683,8 @@ impl Core {
         self.retry_operations(at, out);
         self.keep_leases(at, out);
         self.run_cycles(at, out);
+        self.watch_promotions(at, out);
+        self.run_validations(at, out);
         self.expire_proposals(at, out);
         self.expire_reservations(at, out);
         self.age_vms(at);
@@ -667,8 +717,9 @@ impl Core {
             } => {
                 self.flatten_ended(at, &shadow, number, &flat, result, out);
             }
-            Pending::DropVolumes { shadow, numbers } => {
-                self.volumes_dropped(at, &shadow, &numbers, result, out);
+            Pending::Merge { shadow } => self.merge_ended(at, &shadow, result, out),
+            Pending::DropVolumes { shadow, volumes } => {
+                self.volumes_dropped(at, &shadow, &volumes, result, out);
             }
             Pending::Repair { shadow } => self.repaired(at, &shadow, result, out),
             Pending::AddSource { to, config } => self.source_examined(at, to, config, result, out),
@@ -773,6 +824,15 @@ impl Core {
     /// Whether something is shown whose age grows by itself.
     pub fn has_ages(&self) -> bool {
         !self.shadows.is_empty() || self.operations.values().any(|operation| !operation.ended())
+    }
+
+    /// The same without validations: beside those, replication, traffic and decisions go on.
+    fn held_up_vms(&self) -> BTreeSet<VmId> {
+        self.operations
+            .values()
+            .filter(|op| !op.ended() && op.plan.kind != PlanKind::Validate)
+            .map(|op| op.plan.vm.clone())
+            .collect()
     }
 
     /// VMs that have an operation which has not ended.

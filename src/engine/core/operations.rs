@@ -11,7 +11,7 @@ use crate::{
     },
     problem::Problem,
     replication::Manifest,
-    shadow::{Plan, PlanKind, Precondition, Step, plan},
+    shadow::{Plan, PlanKind, Precondition, Step, plan, promotion::PromotionStep},
     units::{OperationId, SourceName, Timestamp},
 };
 
@@ -87,6 +87,8 @@ impl Core {
                 return;
             };
             let shadow = operation.plan.shadow.clone();
+            // Beside a validation cycles go on.
+            let validates = operation.plan.kind == PlanKind::Validate;
             if operation.next() != Next::Nothing
                 && let Some(source) = self.unheard_source_of(&operation.plan)
             {
@@ -106,6 +108,17 @@ impl Core {
                     self.close(at, id, outcome, out);
                     return;
                 }
+                Next::Start(step) if validates => {
+                    if self.merge_goes_first(at, id) || !self.start_step(at, id, step, out) {
+                        return;
+                    }
+                }
+                Next::Undo(step) if validates => {
+                    if !self.start_undo(at, id, step, out) {
+                        return;
+                    }
+                }
+                Next::Start(0) if self.ends_merge_first(at, id, out) => return,
                 Next::Start(step) => {
                     if self.yield_to_cycle(&shadow, out) || self.seed_waits(at, id, step) {
                         return;
@@ -223,8 +236,14 @@ impl Core {
                     self.perform(pending, action, out);
                 }
             },
+            Step::Promotion(step) => {
+                return self.start_promotion_step(at, id, index, step, pending, out);
+            }
             step => {
-                self.perform(pending, Action::Step(Box::new(step)), out);
+                let action = self
+                    .clone_action(at, id, &step, out)
+                    .unwrap_or_else(|| Action::Step(Box::new(step)));
+                self.perform(pending, action, out);
             }
         }
         false
@@ -250,6 +269,8 @@ impl Core {
             Step::Reserve { .. }
             | Step::AwaitAnswer { .. }
             | Step::AwaitServer { .. }
+            | Step::CheckClone { .. }
+            | Step::RemoveClone { .. }
             | Step::AwaitDrained { .. } => {
                 self.append(at, id, Entry::UndoDone { step: index }, out);
                 true
@@ -267,6 +288,10 @@ impl Core {
             }
             // An increment goes with its seed.
             Step::Replicate { .. } => {
+                self.append(at, id, Entry::UndoDone { step: index }, out);
+                true
+            }
+            Step::Promotion(promotion) if promotion.has_no_undo() => {
                 self.append(at, id, Entry::UndoDone { step: index }, out);
                 true
             }
@@ -294,13 +319,18 @@ impl Core {
         match result {
             Ok(outcome) => {
                 self.retries.remove(id);
-                let note = self.step_succeeded(&step, outcome, out);
+                if self.caught_up_with_another(&step, &outcome, out) {
+                    self.advance(at, id, out);
+                    return;
+                }
+                let note = self.step_succeeded(at, id, index, &step, outcome, out);
                 self.append(at, id, Entry::StepDone { step: index, note }, out);
                 self.after_step(&step, out);
             }
             Err(failure) if forward && self.retry_later(at, id, &failure) => return,
             Err(failure) => {
                 self.retries.remove(id);
+                self.catch_up_lost_its_checkpoint(&step, &failure, out);
                 let why = format!("{}: {}", plan::describe(&step), failure.why);
                 let (vm, name) = self.vm_of(id);
                 let text = format!("{name}: {why}");
@@ -331,7 +361,15 @@ impl Core {
     }
 
     /// Takes what a step brought, and says it in a note.
-    fn step_succeeded(&mut self, step: &Step, outcome: Outcome, out: &mut Vec<Effect>) -> String {
+    fn step_succeeded(
+        &mut self,
+        at: Timestamp,
+        id: &OperationId,
+        index: usize,
+        step: &Step,
+        outcome: Outcome,
+        out: &mut Vec<Effect>,
+    ) -> String {
         match (step, outcome) {
             (Step::Replicate { increment, .. }, Outcome::Shipped(shipped)) => {
                 if let Some(manifest) = self.manifests.get_mut(&increment.shadow) {
@@ -342,10 +380,19 @@ impl Core {
                 }
                 format!("{} bytes shipped", shipped.shipped_bytes)
             }
+            (Step::Promotion(PromotionStep::CatchUp { shadow, .. }), Outcome::Shipped(shipped)) => {
+                self.commit_flight(shadow, &shipped, out);
+                format!("{} bytes shipped", shipped.shipped_bytes)
+            }
             (Step::RemoveReplica { shadow, .. }, outcome) => {
                 self.manifests.remove(shadow);
                 out.push(Effect::Put(super::Document::ManifestGone(shadow.clone())));
                 note_of(outcome)
+            }
+            (_, Outcome::Checked(result)) => self.check_ended(at, id, index, result, out),
+            (_, Outcome::CloneGone { console }) => {
+                self.clone_removed(id, &console, out);
+                String::new()
             }
             (_, outcome) => note_of(outcome),
         }
@@ -391,6 +438,7 @@ impl Core {
                     )));
                 }
                 self.append(at, id, Entry::UndoDone { step: index }, out);
+                self.after_step(&step, out);
             }
             Err(failure) if self.retry_later(at, id, &failure) => return,
             Err(failure) => {
@@ -462,6 +510,44 @@ impl Core {
         }
     }
 
+    /// A promotion counts on the layers that stand: what merges them is not cut off but brought to its end.
+    fn ends_merge_first(&mut self, at: Timestamp, id: &OperationId, out: &mut Vec<Effect>) -> bool {
+        let plan = &self.operations[id].plan;
+        let shadow = plan.shadow.clone();
+        let merging = |core: &Self| {
+            (core.manifests.get(&shadow)).is_some_and(|manifest| manifest.merging.is_some())
+        };
+        if plan.kind != PlanKind::Promote || !merging(self) {
+            return false;
+        }
+        if self.replica_effect(&shadow).is_none() {
+            self.tidy(&shadow, out);
+        }
+        if self.replica_effect(&shadow).is_none() {
+            return false;
+        }
+        let retry = Retry {
+            attempts: 0,
+            at: at.plus_secs(1),
+            why: "waits until expired points are merged".to_owned(),
+        };
+        self.retries.insert(id.clone(), retry);
+        true
+    }
+
+    fn merge_goes_first(&mut self, at: Timestamp, id: &OperationId) -> bool {
+        let waits = self.waits_for_merge(&self.operations[id].plan);
+        if waits {
+            let retry = Retry {
+                attempts: 0,
+                at: at.plus_secs(1),
+                why: "waits until expired points are merged".to_owned(),
+            };
+            self.retries.insert(id.clone(), retry);
+        }
+        waits
+    }
+
     /// A first copy of a VM that is overloaded already makes it worse: wait for a calmer moment, but not for ever.
     fn seed_waits(&mut self, at: Timestamp, id: &OperationId, index: usize) -> bool {
         let operation = &self.operations[id];
@@ -505,6 +591,7 @@ impl Core {
         self.retries.remove(id);
         let operation = &self.operations[id];
         let plan = operation.plan.clone();
+        let why = operation.why.clone();
         self.append(at, id, Entry::Closed { outcome }, out);
         let (what, bad) = match outcome {
             Ending::Done => ("done", false),
@@ -529,7 +616,12 @@ impl Core {
                 manifest.clone(),
             ))));
         }
-        if let Some(record) = self.vms.get_mut(&plan.vm) {
+        if plan.kind == PlanKind::Retire && outcome == Ending::Done {
+            self.drop_old_proofs(&plan.shadow, 0, out);
+        }
+        if plan.kind == PlanKind::Validate {
+            self.validation_closed(at, id, why.as_deref(), out);
+        } else if let Some(record) = self.vms.get_mut(&plan.vm) {
             record.no_proposal_before = Some(at.plus_secs(REST_SECONDS));
         }
         self.views.vms = None;
@@ -560,8 +652,8 @@ impl Core {
         if !operation.unwinds() {
             return Err(Problem::refused(
                 what,
-                "a removal only goes forward: what is gone cannot come back",
-                "Create the shadow anew when it has ended.",
+                "it only goes forward: what is gone, or written by now, would be lost on the way back",
+                "Wait for its end, and plan what is wanted then.",
             ));
         }
         self.retries.remove(id);
@@ -625,7 +717,12 @@ impl Core {
 fn note_of(outcome: Outcome) -> String {
     match outcome {
         Outcome::Done { note } => note,
-        Outcome::Shipped(_) | Outcome::Examined(_) | Outcome::Refreshed(_) => String::new(),
+        Outcome::Shipped(_)
+        | Outcome::Merged { .. }
+        | Outcome::Checked(_)
+        | Outcome::CloneGone { .. }
+        | Outcome::Examined(_)
+        | Outcome::Refreshed(_) => String::new(),
     }
 }
 
@@ -634,5 +731,10 @@ pub(super) const fn kind_name(kind: PlanKind) -> &'static str {
         PlanKind::Create => "Shadow creation",
         PlanKind::Traffic => "Traffic change",
         PlanKind::Retire => "Retirement",
+        PlanKind::Promote => "Promotion",
+        PlanKind::Commit => "Commit",
+        PlanKind::Rollback => "Rollback",
+        PlanKind::Guard => "Guarded stop",
+        PlanKind::Validate => "Validation",
     }
 }

@@ -50,6 +50,7 @@ impl Core {
         for need in needs {
             let shadow = self.shadow_of(&need.vm);
             let raised = match (need.urgency, shadow) {
+                (_, Some(shadow)) if self.is_promoted(&shadow) => continue,
                 (Urgency::GiveBack, Some(shadow)) => self.build_retire(at, &shadow, need.clone()),
                 (Urgency::GiveBack, None) | (_, Some(_)) => continue,
                 (_, None) => self.build_create(at, need.clone(), &Wishes::default(), None),
@@ -63,7 +64,7 @@ impl Core {
 
     /// What has been needed for long enough, of the VMs for which nothing is proposed or done.
     fn needs(&mut self, at: Timestamp, policy: &NeedPolicy, out: &mut Vec<Effect>) -> Vec<Need> {
-        let busy = self.busy_vms();
+        let busy = self.held_up_vms();
         let proposed: BTreeSet<VmId> = self
             .proposals
             .values()
@@ -201,7 +202,7 @@ impl Core {
         );
     }
 
-    fn raise(&mut self, at: Timestamp, proposal: Proposal, out: &mut Vec<Effect>) {
+    pub(super) fn raise(&mut self, at: Timestamp, proposal: Proposal, out: &mut Vec<Effect>) {
         let text = format!("Proposed for {}: {}", proposal.plan.vm_name, proposal.why);
         let vm = proposal.plan.vm.clone();
         self.keep(proposal, out);
@@ -282,6 +283,7 @@ impl Core {
                 "`shadowcast shadow list` shows them.",
             ));
         };
+        self.check_not_promoted(what, shadow)?;
         if self.busy_vms().contains(&found.vm) {
             return Err(Problem::refused(
                 what,
@@ -305,7 +307,7 @@ impl Core {
         Ok(Answer::Proposal { proposal })
     }
 
-    fn open_for(&self, vm: &VmId) -> Option<ProposalId> {
+    pub(super) fn open_for(&self, vm: &VmId) -> Option<ProposalId> {
         self.proposals
             .values()
             .find(|proposal| is_open(proposal) && proposal.plan.vm == *vm)
@@ -420,7 +422,7 @@ impl Core {
         Ok(self.proposal(at, id, need, sizing, Some(placement), plan, checks))
     }
 
-    fn build_retire(
+    pub(super) fn build_retire(
         &mut self,
         at: Timestamp,
         id: &ShadowId,
@@ -468,7 +470,7 @@ impl Core {
     }
 
     /// The highest forecast of CPU, 0..=1; what the VM carries alone.
-    fn peak_of_limit(&self, vm: &VmId) -> f64 {
+    pub(super) fn peak_of_limit(&self, vm: &VmId) -> f64 {
         self.vms
             .get(vm)
             .and_then(|record| {
@@ -482,7 +484,7 @@ impl Core {
     }
 
     #[allow(clippy::too_many_arguments)] // the parts of a proposal, each once
-    fn proposal(
+    pub(super) fn proposal(
         &mut self,
         at: Timestamp,
         id: Option<ProposalId>,
@@ -539,7 +541,7 @@ impl Core {
     }
 
     /// Random names, and a port that no other shadow was given.
-    fn names_for(&mut self, pool: &Pool) -> Names {
+    pub(super) fn names_for(&mut self, pool: &Pool) -> Names {
         let taken: BTreeSet<u16> = self
             .shadows
             .values()
@@ -565,7 +567,7 @@ impl Core {
         Names::from_bits(self.random.u128(..).to_le_bytes(), port)
     }
 
-    fn plan_settings(&self, rpo_seconds: Option<u32>) -> PlanSettings {
+    pub(super) fn plan_settings(&self, rpo_seconds: Option<u32>) -> PlanSettings {
         PlanSettings {
             rpo_seconds: rpo_seconds.unwrap_or(self.settings.shadow.rpo_seconds),
             freeze_filesystems: self.settings.shadow.freeze_filesystems,

@@ -3,7 +3,7 @@
 use super::{Action, Core, Document, Effect, EffectId, Failure, Outcome, Pending};
 use crate::{
     engine::snapshot::TimelineKind,
-    replication::Manifest,
+    replication::{Manifest, ladder::Tidy},
     units::{ShadowId, Timestamp},
 };
 
@@ -29,11 +29,12 @@ impl Core {
         if self.frozen || self.store_failed.is_some() {
             return;
         }
-        let busy = self.busy_vms();
+        let busy = self.held_up_vms();
         let due: Vec<ShadowId> = self
             .manifests
             .values()
             .filter(|manifest| manifest.active && !busy.contains(&manifest.vm))
+            .filter(|manifest| !self.is_promoted(&manifest.shadow))
             .filter(|manifest| self.cycle_due(at, manifest))
             .map(|manifest| manifest.shadow.clone())
             .collect();
@@ -103,7 +104,7 @@ impl Core {
     }
 
     /// Guest-side names and sizes of the disks that are replicated.
-    fn disks_of(&self, shadow: &ShadowId) -> Vec<(String, u64)> {
+    pub(super) fn disks_of(&self, shadow: &ShadowId) -> Vec<(String, u64)> {
         self.shadows
             .get(shadow)
             .and_then(|shadow| shadow.spec.as_ref())
@@ -180,8 +181,7 @@ impl Core {
         };
         let news = manifest.stalled.is_none();
         if failure.checkpoint_lost {
-            manifest.checkpoint = None;
-            manifest.in_flight = None;
+            manifest.lose_checkpoint();
         }
         // The flight goes on under its own names: a complete spool is shipped again, anything less is taken anew. It may
         // have left something on a source that was not even reached, which only these names find again.
@@ -197,47 +197,87 @@ impl Core {
         }
     }
 
-    /// Flattens a long chain and drops what nothing needs.
-    fn tidy(&mut self, shadow: &ShadowId, out: &mut Vec<Effect>) {
-        let Some(manifest) = self.manifests.get(shadow).cloned() else {
+    /// Gives back the space of points that the ladder does not keep, one thing after another.
+    pub(super) fn tidy(&mut self, shadow: &ShadowId, out: &mut Vec<Effect>) {
+        let max_chain = self.settings.shadow.max_chain;
+        let ladder = self.settings.ladder();
+        let held = self.held_points(shadow);
+        let Some(manifest) = self.manifests.get_mut(shadow) else {
             return;
         };
-        if manifest.needs_flattening(self.settings.shadow.max_chain) {
-            let number = manifest.newest().map_or(0, |point| point.number);
-            let flat = manifest
-                .flat_volumes()
-                .into_iter()
-                .map(|(_, flat)| flat)
-                .collect();
-            let pending = Pending::Flatten {
-                shadow: shadow.clone(),
-                number,
-                flat,
-            };
-            self.perform(
-                pending,
-                Action::Flatten {
-                    manifest: Box::new(manifest),
-                },
-                out,
-            );
-            return;
+        loop {
+            match manifest.tidying(&ladder, &held, max_chain) {
+                Tidy::Nothing => break,
+                Tidy::Forget(numbers) => {
+                    manifest.forget(&numbers);
+                    out.push(Effect::Put(Document::Manifest(Box::new(manifest.clone()))));
+                }
+                Tidy::Merge(merge) => {
+                    manifest.begin_merge(merge.clone());
+                    out.push(Effect::Put(Document::Manifest(Box::new(manifest.clone()))));
+                    let pending = Pending::Merge {
+                        shadow: shadow.clone(),
+                    };
+                    let merge = Box::new(merge);
+                    self.perform(pending, Action::Merge { merge }, out);
+                    return;
+                }
+                Tidy::Drop(volumes) => {
+                    let manifest = Box::new(manifest.clone());
+                    let pending = Pending::DropVolumes {
+                        shadow: shadow.clone(),
+                        volumes: volumes.clone(),
+                    };
+                    self.perform(pending, Action::DropVolumes { manifest, volumes }, out);
+                    return;
+                }
+            }
         }
-        let expired = manifest.expired(self.settings.shadow.keep_points);
-        if !expired.is_empty() {
-            let numbers = expired.iter().map(|point| point.number).collect();
-            // A flattened point shares no layer with the one it was made from, so each volume is named once.
-            let volumes = expired.into_iter().flat_map(|point| point.layers).collect();
-            let pending = Pending::DropVolumes {
-                shadow: shadow.clone(),
-                numbers,
-            };
-            let action = Action::DropVolumes {
-                manifest: Box::new(manifest),
-                volumes,
-            };
-            self.perform(pending, action, out);
+        if manifest.needs_flattening(max_chain) {
+            let manifest = manifest.clone();
+            self.flatten(shadow, manifest, out);
         }
+    }
+
+    fn flatten(&mut self, shadow: &ShadowId, manifest: Manifest, out: &mut Vec<Effect>) {
+        let number = manifest.newest().map_or(0, |point| point.number);
+        let flat = manifest
+            .flat_volumes()
+            .into_iter()
+            .map(|(_, flat)| flat)
+            .collect();
+        let pending = Pending::Flatten {
+            shadow: shadow.clone(),
+            number,
+            flat,
+        };
+        let manifest = Box::new(manifest);
+        self.perform(pending, Action::Flatten { manifest }, out);
+    }
+
+    pub(super) fn merge_ended(
+        &mut self,
+        at: Timestamp,
+        shadow: &ShadowId,
+        result: Result<Outcome, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        match result {
+            Ok(Outcome::Merged { stored_bytes }) => {
+                if let Some(manifest) = self.manifests.get_mut(shadow) {
+                    manifest.merged(stored_bytes);
+                    out.push(Effect::Put(Document::Manifest(Box::new(manifest.clone()))));
+                }
+                self.tidy(shadow, out);
+            }
+            Ok(_) => {}
+            // It is tried again after the next cycle.
+            Err(failure) => {
+                let text = format!("keeps the space of expired points: {}", failure.why);
+                self.replica_event(at, shadow, &text, true, out);
+            }
+        }
+        self.carry_on(at, shadow, out);
     }
 
     pub(super) fn flatten_ended(
@@ -269,16 +309,17 @@ impl Core {
         &mut self,
         at: Timestamp,
         shadow: &ShadowId,
-        numbers: &[u64],
+        volumes: &[String],
         result: Result<Outcome, Failure>,
         out: &mut Vec<Effect>,
     ) {
         match result {
             Ok(_) => {
                 if let Some(manifest) = self.manifests.get_mut(shadow) {
-                    manifest.forget(numbers);
+                    manifest.dropped(volumes);
                     out.push(Effect::Put(Document::Manifest(Box::new(manifest.clone()))));
                 }
+                self.tidy(shadow, out);
             }
             Err(failure) => {
                 let text = format!("keeps old points that should go: {}", failure.why);
@@ -319,6 +360,7 @@ impl Core {
             .find_map(|(effect, pending)| match pending {
                 Pending::Cycle { shadow }
                 | Pending::Flatten { shadow, .. }
+                | Pending::Merge { shadow }
                 | Pending::DropVolumes { shadow, .. }
                     if shadow == wanted =>
                 {

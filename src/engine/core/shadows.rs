@@ -1,6 +1,6 @@
 //! What the journal says of each shadow: the fold of the steps that were done and undone.
 
-use super::Core;
+use super::{Core, promotion::Promotion};
 use crate::{
     operation::{Entry, JournalRow, Outcome, fold::Operation},
     reservation::Hold,
@@ -30,6 +30,10 @@ pub struct Shadow {
     pub share: Option<ShareSpec>,
     pub rpo_seconds: u32,
     pub retiring: bool,
+    /// It stands in its primary's place.
+    pub promotion: Option<Promotion>,
+    /// Seconds of the primary's writes that an attested promotion went on without.
+    pub lost_seconds: Option<u64>,
 }
 
 impl Shadow {
@@ -38,8 +42,9 @@ impl Shadow {
         self.share.as_ref().map_or(0.0, |share| share.share)
     }
 
-    fn done(&mut self, step: &Step) {
+    fn done(&mut self, step: &Step, at: Timestamp) {
         match step {
+            Step::Promotion(step) => self.promotion_done(step, at),
             Step::Reserve { hold } => self.hold = Some(hold.clone()),
             Step::DefineShadow { spec, point } => {
                 self.spec = Some(spec.clone());
@@ -64,12 +69,17 @@ impl Shadow {
             | Step::AwaitAnswer { .. }
             | Step::AwaitServer { .. }
             | Step::AwaitDrained { .. }
-            | Step::RemoveReplica { .. } => {}
+            | Step::RemoveReplica { .. }
+            | Step::StartClone { .. }
+            | Step::CheckClone { .. }
+            | Step::RemoveClone { .. } => {}
         }
     }
 
     fn undone(&mut self, step: &Step) {
         match step {
+            Step::Promotion(step) => self.promotion_undone(step),
+            Step::StopShadow { .. } => self.running = true,
             Step::Reserve { .. } => self.hold = None,
             Step::DefineShadow { .. } => {
                 self.spec = None;
@@ -115,6 +125,8 @@ impl Core {
                         share: None,
                         rpo_seconds: planned_rpo(&plan.steps),
                         retiring: false,
+                        promotion: None,
+                        lost_seconds: None,
                     };
                     self.shadows.insert(plan.shadow.clone(), shadow);
                 }
@@ -123,7 +135,12 @@ impl Core {
                         shadow.retiring = true;
                     }
                 }
-                PlanKind::Traffic => {}
+                PlanKind::Traffic
+                | PlanKind::Validate
+                | PlanKind::Promote
+                | PlanKind::Commit
+                | PlanKind::Rollback
+                | PlanKind::Guard => {}
             }
             self.operations.insert(row.operation.clone(), operation);
             return;
@@ -143,7 +160,7 @@ impl Core {
             return;
         };
         match (&row.entry, step) {
-            (Entry::StepDone { .. }, Some(step)) => shadow.done(&step),
+            (Entry::StepDone { .. }, Some(step)) => shadow.done(&step, row.at),
             (Entry::UndoDone { .. }, Some(step)) => shadow.undone(&step),
             (Entry::Closed { outcome }, _) => {
                 let gone = matches!(

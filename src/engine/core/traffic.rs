@@ -82,7 +82,7 @@ impl Core {
 
     /// Each shadow behind this balancer: is the share what is wanted, and does the gate hold?
     fn guard_shares(&mut self, at: Timestamp, source: &SourceName, out: &mut Vec<Effect>) {
-        let busy = self.busy_vms();
+        let busy = self.held_up_vms();
         let guarded: Vec<(ShadowId, VmId, ShareSpec)> = self
             .shadows
             .values()
@@ -93,7 +93,9 @@ impl Core {
             .filter(|(_, _, share)| share.director == *source)
             .collect();
         for (shadow, vm, share) in guarded {
-            if share.share > 0.0 && self.gate_breached(source, &shadow, &share) {
+            // Of a promoted one there is no other side that traffic could return to.
+            let may_return = share.share > 0.0 && !self.is_promoted(&shadow);
+            if may_return && self.gate_breached(source, &shadow, &share) {
                 self.return_to_zero(at, &shadow, &vm, out);
             } else {
                 self.repair_drift(at, &shadow, &share, out);
@@ -394,7 +396,8 @@ impl Core {
             }
         };
         self.check_may_act(what, [&director])?;
-        if self.busy_vms().contains(&shadow_vm) {
+        self.check_not_promoted(what, &shadow)?;
+        if self.held_up_vms().contains(&shadow_vm) {
             return Err(Problem::refused(
                 what,
                 "an operation on this shadow has not ended",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Core, Pending, SourceRole, VmRecord};
+use super::{Core, Pending, SourceRole, VmRecord, proofs::failed};
 use crate::{
     engine::snapshot::{
         Alarm, EventView, GateView, OperationState, OperationView, ServerView, ServiceView,
@@ -15,15 +15,18 @@ use crate::{
         Outcome,
         fold::{Mark, Operation, Phase},
     },
-    replication::Manifest,
+    replication::{Manifest, ProofMark},
     shadow::{Proposal, ProposalState, plan},
     traffic::{gate::GateVerdict, split},
-    units::{Timestamp, VmId},
+    units::{ShadowId, Timestamp, VmId},
+    validation::proof::Proof,
 };
 
 pub(super) const MAX_EVENTS: usize = 500;
 const MAX_OPERATIONS: usize = 100;
 const MAX_DECIDED: usize = 50;
+const MAX_PROOFS: usize = 6;
+const MAX_CONSOLE_BYTES: usize = 1024;
 
 /// Parts of the newest snapshot that may be used again.
 #[derive(Debug, Default)]
@@ -321,6 +324,27 @@ impl Core {
         }
     }
 
+    fn proof_views(&self, shadow: &ShadowId) -> Vec<Proof> {
+        let newest = self.proofs_of(shadow).into_iter().rev();
+        newest
+            .take(MAX_PROOFS)
+            .enumerate()
+            .map(|(index, proof)| {
+                let start = match index {
+                    0 => proof.console.len().saturating_sub(MAX_CONSOLE_BYTES),
+                    _ => proof.console.len(),
+                };
+                let start = (start..=proof.console.len())
+                    .find(|at| proof.console.is_char_boundary(*at))
+                    .unwrap_or(proof.console.len());
+                Proof {
+                    console: proof.console[start..].to_owned(),
+                    ..proof.clone()
+                }
+            })
+            .collect()
+    }
+
     fn shadow_view(&self, at: Timestamp, shadow: &super::Shadow) -> ShadowView {
         let manifest = self.manifests.get(&shadow.id);
         let replica = self.replicas.get(&shadow.id);
@@ -331,7 +355,14 @@ impl Core {
         let stalled = manifest.and_then(|manifest| manifest.stalled.clone());
         let lag_seconds = manifest.and_then(|manifest| manifest.lag_seconds(at));
         let behind = lag_seconds.is_some_and(|lag| lag > 2 * u64::from(shadow.rpo_seconds));
-        let state = if shadow.retiring {
+        let committed = (shadow.promotion.as_ref()).map(|known| known.committed_at.is_some());
+        let state = if let Some(committed) = committed {
+            if committed {
+                ShadowState::Committed
+            } else {
+                ShadowState::Promoted
+            }
+        } else if shadow.retiring {
             ShadowState::Retiring
         } else if creating {
             ShadowState::Creating
@@ -362,6 +393,17 @@ impl Core {
             points: manifest
                 .map(|manifest| manifest.points.clone())
                 .unwrap_or_default(),
+            stored_bytes: manifest.map_or(0, Manifest::stored_bytes),
+            last_proof: self.last_concluded(&shadow.id).and_then(|proof| {
+                Some(ProofMark {
+                    at: proof.ended_at?,
+                    passed: proof.passed(),
+                    operation: proof.operation.clone(),
+                })
+            }),
+            next_proof_at: self.proof_due_at(&shadow.id),
+            proving: self.is_validating(&shadow.id),
+            proofs: self.proof_views(&shadow.id),
             serving_from: manifest.and_then(|manifest| manifest.serving_from),
             last_cycle_millis: manifest.and_then(|manifest| manifest.last_cycle_millis),
             cycle_progress: self
@@ -378,6 +420,7 @@ impl Core {
             recent_lags: replica
                 .map(|replica| replica.recent_lags.clone())
                 .unwrap_or_default(),
+            promotion: self.promotion_view(shadow),
         }
     }
 
@@ -445,6 +488,22 @@ impl Core {
                     text: format!("{} does not answer", self.vm_name(vm)),
                     effect: "its samples are missing; its host goes on".to_owned(),
                     since: at,
+                });
+            }
+        }
+        self.promotion_alarms(at, &mut alarms);
+        for shadow in self.shadows.values() {
+            if let Some(proof) = self
+                .last_concluded(&shadow.id)
+                .filter(|proof| failed(proof))
+            {
+                alarms.push(Alarm {
+                    text: format!(
+                        "Point {} of {} did not pass its validation",
+                        proof.point, shadow.vm_name
+                    ),
+                    effect: "it is not known whether its shadow would start".to_owned(),
+                    since: proof.ended_at.unwrap_or(at),
                 });
             }
         }

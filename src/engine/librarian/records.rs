@@ -259,6 +259,7 @@ impl Desk {
         let series = self.series(vm, metric, from, to, STEP_SECONDS, own)?;
         let model = Model::LIVE.forecaster();
         let worth = record::judge_day(seed(vm), day, &series, limit, |known, steps| {
+            // As replay does, without what events did more than eight weeks before.
             uplift::predict(model, known, None, steps, events).map(|(predicted, _)| predicted)
         });
         let record = self.records.take(vm, metric, day, worth.as_ref());

@@ -133,6 +133,8 @@ impl Simulation {
     /// # Errors
     /// When the journal cannot be read.
     pub fn start(&self, death: Death) -> Result<Life<'_>, StoreError> {
+        // The connections of the engine before went with it.
+        self.fleet.cut_connections();
         let sources = self.sources();
         let kept = Kept {
             frozen: self.journal.frozen()?,
@@ -140,6 +142,7 @@ impl Simulation {
             services: self.fleet.services(),
             proposals: self.journal.all(Kind::Proposal)?,
             manifests: self.journal.all(Kind::Manifest)?,
+            proofs: self.journal.all(Kind::Proof)?,
             calendar: self.journal.all(Kind::Calendar)?,
             reserved: self.journal.all(Kind::Reserved)?,
             rows: self.journal.rows()?,
@@ -336,7 +339,7 @@ impl Life<'_> {
             // A lease that is kept leaves nothing that the next engine does not find as it was.
             let traced = match &effect {
                 Effect::Do { action, .. } => !matches!(action, Action::Lease { .. }),
-                Effect::Append(_) | Effect::Put(Document::Manifest(_)) => true,
+                Effect::Append(_) | Effect::Put(Document::Manifest(_) | Document::Proof(_)) => true,
                 _ => false,
             };
             if !traced {
@@ -410,6 +413,8 @@ impl Life<'_> {
                 journal.put(Kind::Manifest, manifest.shadow.as_str(), &*manifest)
             }
             Document::ManifestGone(shadow) => journal.delete(Kind::Manifest, shadow.as_str()),
+            Document::Proof(proof) => journal.put(Kind::Proof, proof.operation.as_str(), &*proof),
+            Document::ProofGone(operation) => journal.delete(Kind::Proof, operation.as_str()),
             Document::Event(event) => journal.put(Kind::Calendar, event.id.as_str(), &*event),
             Document::EventGone(id) => journal.delete(Kind::Calendar, id.as_str()),
             Document::Reserved(reserved) => {

@@ -100,17 +100,22 @@ pub struct Ended {
 }
 
 /// Verbs whose failure an engine must cope with.
-const DISTURBED: [Verb; 13] = [
+const DISTURBED: [Verb; 18] = [
     Verb::EnsureIncrement,
     Verb::ReadSpool,
     Verb::EnsureIncrementFinished,
     Verb::EnsureLayer,
     Verb::EnsureFlattened,
+    Verb::EnsureMerged,
     Verb::EnsureVolumesAbsent,
     Verb::EnsureShadow,
     Verb::EnsureOverlays,
     Verb::EnsurePower,
     Verb::EnsureShadowAbsent,
+    Verb::EnsureClone,
+    Verb::EnsureCloneAbsent,
+    Verb::AskClone,
+    Verb::LayerDigest,
     Verb::EnsureServer,
     Verb::EnsureWeights,
     Verb::EnsureServerAbsent,
@@ -338,24 +343,35 @@ impl Trial<'_> {
             );
         }
         for manifest in self.world.journal.all::<Manifest>(Kind::Manifest)? {
-            let Some(point) = manifest.points.last() else {
-                continue;
-            };
-            match fleet.compare_point(&manifest, point) {
-                Ok(compared) if compared.identical() => {}
-                Ok(compared) => found.push(format!(
-                    "point {} of {}: {} of {} blocks differ from the primary",
-                    point.number,
-                    manifest.vm,
-                    compared.differing.len(),
-                    compared.blocks
-                )),
-                Err(error) => found.push(format!(
-                    "point {} of {}: {error}",
-                    point.number, manifest.vm
-                )),
+            for point in &manifest.points {
+                match fleet.compare_point(&manifest, point) {
+                    Ok(compared) if compared.identical() => {}
+                    Ok(compared) => found.push(format!(
+                        "point {} of {}: {} of {} blocks differ from the primary",
+                        point.number,
+                        manifest.vm,
+                        compared.differing.len(),
+                        compared.blocks
+                    )),
+                    Err(error) => found.push(format!(
+                        "point {} of {}: {error}",
+                        point.number, manifest.vm
+                    )),
+                }
             }
         }
+        // Nothing is being tried or merged at rest.
+        let helpers = ["-clone-", "-console-", "-merge-"];
+        found.extend(
+            fleet
+                .leftovers(&self.world.engine)
+                .iter()
+                .filter(|owned| {
+                    let made = owned.kind == "domain" && owned.name.starts_with("sc-");
+                    made || helpers.iter().any(|part| owned.name.contains(part))
+                })
+                .map(|owned| format!("left over: {} {}", owned.kind, owned.name)),
+        );
         for text in found {
             self.violation(text);
         }

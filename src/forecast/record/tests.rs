@@ -58,6 +58,7 @@ fn a_series_with_known_answers_has_a_known_record() {
             errors.mase()
         );
         assert_eq!(errors.coverage(), Some(0.0));
+        assert!((errors.of_naive().unwrap() - 0.5).abs() < 1e-3);
     }
     assert_eq!(worth.hour.points, 4 * 12);
     assert_eq!(worth.day.points, 4 * 288);
@@ -158,6 +159,27 @@ fn no_better_than_naive_is_said_once_enough_was_judged() {
         twice.no_better_than_naive()
     };
     assert_eq!((twice(&poor), twice(&good)), (Some(true), Some(false)));
+}
+
+#[test]
+fn a_day_that_nobody_could_foretell_is_not_held_against_the_forecast() {
+    // As far off as ten usual days, as the day before would have been.
+    let jumped = |step: usize| if step < 10 * DAY_STEPS { 0.3 } else { 1.3 };
+    let mut noisy = series(jumped);
+    for (step, value) in noisy.values.iter_mut().enumerate() {
+        *value += if (step / DAY_STEPS).is_multiple_of(2) {
+            0.05
+        } else {
+            -0.05
+        };
+    }
+    let judged = judge_day(7, DAY - 1, &noisy, None, |known, steps| {
+        Ok(said(known, steps, 0.1, |_| 0.3))
+    })
+    .unwrap();
+    assert!(judged.day.mase().unwrap() > 3.0, "{:?}", judged.day);
+    let of_naive = judged.day.of_naive().unwrap();
+    assert!((0.8..0.999).contains(&of_naive), "{of_naive}");
 }
 
 #[test]

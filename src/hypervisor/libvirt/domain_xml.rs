@@ -31,6 +31,8 @@ pub struct DomainXml {
     pub has_agent: bool,
     pub labels: Vec<Label>,
     pub owner: Option<Owner>,
+    /// The engine whose shadow stands in its place.
+    pub fenced_by: Option<EngineId>,
     /// Disks under a block job, with the job's kind.
     pub mirrors: Vec<String>,
 }
@@ -108,7 +110,31 @@ pub fn read(xml: &str) -> Result<DomainXml, PlatformError> {
             }),
         labels: labels::read(root),
         owner: owner(root),
+        fenced_by: fenced_by(root),
     })
+}
+
+/// The files of a running domain's disk, from the one that it writes to down to the last.
+///
+/// # Errors
+/// [`PlatformError::Failed`] for XML that is broken.
+pub fn chain_of(xml: &str, target: &str) -> Result<Vec<String>, PlatformError> {
+    let document = parse("a VM", xml)?;
+    let devices = child(document.root_element(), "devices");
+    let mut at = named(devices, "disk").find(|disk| {
+        child(*disk, "target").is_some_and(|node| node.attribute("dev") == Some(target))
+    });
+    let mut files = Vec::new();
+    while let Some(node) = at {
+        let source = child(node, "source");
+        files.extend(
+            source
+                .and_then(|source| source.attribute("file"))
+                .map(str::to_owned),
+        );
+        at = child(node, "backingStore");
+    }
+    Ok(files)
 }
 
 /// Whose the domain is, from our element in its metadata.
@@ -120,6 +146,13 @@ pub fn owner(domain: Node) -> Option<Owner> {
         engine: EngineId::new(mark.attribute("engine")?),
         operation: OperationId::new(mark.attribute("operation")?),
     })
+}
+
+fn fenced_by(domain: Node) -> Option<EngineId> {
+    let mark = child(domain, "metadata")?
+        .children()
+        .find(|node| node.has_tag_name((NAMESPACE, "fence")))?;
+    Some(EngineId::new(mark.attribute("engine")?))
 }
 
 fn disk(node: Node) -> DiskXml {

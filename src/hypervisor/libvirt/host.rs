@@ -68,6 +68,23 @@ impl Host {
         }
     }
 
+    /// As [`Host::run`], on a connection that nobody else gets: what ends with its connection ends with the worker.
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub fn run_keeping<T: Send + 'static>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        call: impl FnOnce(&Link) -> Result<T, PlatformError> + Send + 'static,
+    ) -> Result<(T, Worker), PlatformError> {
+        let worker = Worker::new(&self.source, &self.address)?;
+        match worker.start(call).wait(deadline) {
+            Ok(result) => result.map(|value| (value, worker)),
+            Err(stuck) => Err(self.give_up(what, deadline, stuck)),
+        }
+    }
+
     /// Runs one libvirt call that shows no life of its own (a copy inside the host) and can take hours; looks at
     /// `control` meanwhile.
     ///

@@ -55,6 +55,8 @@ pub fn take(link: &Link, before: &Before) -> Result<(Inventory, Option<CpuTime>)
     for domain in &domains {
         link.beat()?;
         match vm(link, before, &pool, &host, domain) {
+            // What merges layers or tries a point for a moment is no VM of anybody's.
+            Ok(vm) if is_helper(&vm) => {}
             Ok(vm) => vms.push(vm),
             // It went away between the list and the look.
             Err(PlatformError::NotFound { .. }) => {}
@@ -68,6 +70,12 @@ pub fn take(link: &Link, before: &Before) -> Result<(Inventory, Option<CpuTime>)
         vms,
     };
     Ok((inventory, cpu))
+}
+
+fn is_helper(vm: &Vm) -> bool {
+    vm.owner
+        .as_ref()
+        .is_some_and(|owner| replication::is_ours(&owner.engine, &vm.name))
 }
 
 fn vm(

@@ -10,6 +10,7 @@
 //! is never changed; nothing but libvirt connections is needed on either side, and no path of this machine is used.
 
 use std::{
+    collections::BTreeMap,
     io::Read,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -23,29 +24,40 @@ use self::{
     inventory::{Before, CpuTime},
     lease::Lease,
     stats::Stats,
+    worker::{Link, Worker},
 };
-use super::{Claim, Control, Examination, Hypervisor, Observe, Owned, PlatformError, Readings};
+use super::{
+    AgentAnswer, AgentQuestion, Claim, Control, Examination, Hypervisor, Observe, Owned,
+    PlatformError, Readings,
+};
 use crate::{
     inventory::{Inventory, Owner},
     metrics::{Metric, Series},
-    replication::{IncrementSpec, Manifest},
-    shadow::ShadowSpec,
+    replication::{IncrementSpec, Manifest, Merge},
+    shadow::{
+        CloneSpec, ShadowSpec,
+        promotion::{Fence, FenceFrom},
+    },
     units::{EngineId, PoolId, SourceName, Timestamp, VmId},
 };
 
 mod address;
+mod agent;
 mod backup_job;
 mod checkpoints;
+mod clone;
 mod domain_xml;
 mod element;
 mod error;
 mod examine;
+mod fence;
 mod host;
 mod increment;
 mod inventory;
 mod labels;
 mod layers;
 mod lease;
+mod merge;
 mod owned;
 mod raw;
 mod shadow;
@@ -66,6 +78,8 @@ struct Libvirt {
     lease: Lease,
     /// The host's CPU time at the last inventory.
     cpu: Mutex<Option<CpuTime>>,
+    /// Clones by uuid, each with the connection that it ends with.
+    clones: Mutex<BTreeMap<String, Worker>>,
 }
 
 /// Opens `uri`.
@@ -85,10 +99,28 @@ pub fn connect(
         stats: Stats::default(),
         lease: Lease::default(),
         cpu: Mutex::new(None),
+        clones: Mutex::default(),
     }))
 }
 
 impl Libvirt {
+    fn clones(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Worker>> {
+        self.clones.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `call` on what is known of the clone.
+    fn on_clone<T: Send + 'static>(
+        &self,
+        what: &str,
+        clone: &CloneSpec,
+        call: impl FnOnce(&Link, &CloneSpec) -> Result<T, PlatformError> + Send + 'static,
+    ) -> Result<T, PlatformError> {
+        check_engine(&self.host, &clone.spec.owner)?;
+        let clone = clone.clone();
+        self.host
+            .run(what, LONG_DEADLINE, move |link| call(link, &clone))
+    }
+
     fn look(&self) -> Result<Inventory, PlatformError> {
         let mut last_cpu = self.cpu.lock().unwrap_or_else(PoisonError::into_inner);
         let before = Before {
@@ -220,6 +252,33 @@ impl Hypervisor for Libvirt {
             })
     }
 
+    fn ensure_paused(&self, fence: &Fence) -> Result<(), PlatformError> {
+        check_engine(&self.host, &fence.owner)?;
+        let fence = fence.clone();
+        self.host
+            .run("pause the primary", LONG_DEADLINE, move |link| {
+                fence::ensure_paused(link, &fence)
+            })
+    }
+
+    fn ensure_fenced(&self, fence: &Fence, from: FenceFrom) -> Result<(), PlatformError> {
+        check_engine(&self.host, &fence.owner)?;
+        let fence = fence.clone();
+        self.host
+            .run("power the primary off", LONG_DEADLINE, move |link| {
+                fence::ensure_fenced(link, &fence, from)
+            })
+    }
+
+    fn ensure_unfenced(&self, fence: &Fence) -> Result<(), PlatformError> {
+        check_engine(&self.host, &fence.owner)?;
+        let fence = fence.clone();
+        self.host
+            .run("start the primary", LONG_DEADLINE, move |link| {
+                fence::ensure_unfenced(link, &fence)
+            })
+    }
+
     fn ensure_layer(
         &self,
         spec: &IncrementSpec,
@@ -245,6 +304,14 @@ impl Hypervisor for Libvirt {
             .run_unbounded("flatten a layer", control, move |link| {
                 layers::flatten(link, &storage, &layer, &flat)
             })
+    }
+
+    fn ensure_merged(&self, merge: &Merge, control: &Control) -> Result<u64, PlatformError> {
+        check_engine(&self.host, &merge.owner)?;
+        let (merge, control) = (merge.clone(), control.clone());
+        self.host.run("merge layers", LONG_DEADLINE, move |link| {
+            merge::ensure(link, &merge, &control)
+        })
     }
 
     fn ensure_volumes_absent(
@@ -320,6 +387,65 @@ impl Hypervisor for Libvirt {
             .run("remove the shadow", LONG_DEADLINE, move |link| {
                 shadow::absent(link, &spec)
             })
+    }
+
+    fn ensure_clone(&self, clone: &CloneSpec, model: &str) -> Result<(), PlatformError> {
+        if self.clones().contains_key(&clone.spec.uuid) {
+            // It was started by this process: one that has ended since did so by itself, and that is an answer too.
+            return self.on_clone("look at the clone", clone, |link, clone| {
+                clone::running(link, clone).map(drop)
+            });
+        }
+        check_engine(&self.host, &clone.spec.owner)?;
+        let (starting, model) = (clone.clone(), model.to_owned());
+        let ((), worker) =
+            self.host
+                .run_keeping("start the clone", LONG_DEADLINE, move |link| {
+                    clone::start(link, &starting, &model)
+                })?;
+        self.clones().insert(clone.spec.uuid.clone(), worker);
+        Ok(())
+    }
+
+    fn ensure_clone_absent(&self, clone: &CloneSpec) -> Result<(), PlatformError> {
+        self.on_clone("remove the clone", clone, clone::absent)?;
+        self.clones().remove(&clone.spec.uuid);
+        Ok(())
+    }
+
+    fn clone_console(&self, clone: &CloneSpec) -> Result<String, PlatformError> {
+        self.on_clone("read the clone's console", clone, clone::console)
+    }
+
+    fn ask_agent(
+        &self,
+        clone: &CloneSpec,
+        question: &AgentQuestion,
+    ) -> Result<AgentAnswer, PlatformError> {
+        let question = question.clone();
+        self.on_clone("ask the guest agent", clone, move |link, clone| {
+            agent::ask(link, &clone::running(link, clone)?, &question)
+        })
+    }
+
+    fn clone_takes(&self, clone: &CloneSpec, guest_port: u16) -> Result<bool, PlatformError> {
+        self.on_clone("look at the clone's ports", clone, move |link, clone| {
+            clone::takes(link, clone, guest_port)
+        })
+    }
+
+    fn layer_digest(
+        &self,
+        _pool: &PoolId,
+        storage: &str,
+        layer: &str,
+        control: &Control,
+    ) -> Result<String, PlatformError> {
+        layers::check_ours(&self.host.engine, [&layer.to_owned()])?;
+        let (storage, layer, control) = (storage.to_owned(), layer.to_owned(), control.clone());
+        self.host.run("read a layer", LONG_DEADLINE, move |link| {
+            clone::layer_digest(link, &storage, &layer, &control)
+        })
     }
 
     fn ensure_lease(&self, claim: &Claim) -> Result<(), PlatformError> {

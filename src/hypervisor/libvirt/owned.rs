@@ -24,6 +24,8 @@ pub fn list(link: &Link, engine: &EngineId) -> Result<Vec<Owned>, PlatformError>
         let described = domain_xml::read(&xml)?;
         if described.owner.is_some_and(|owner| owner.engine == *engine) {
             found.push(owned("domain", described.name));
+        } else if described.fenced_by.is_some_and(|by| by == *engine) {
+            found.push(owned("mark", described.name));
         }
         for name in checkpoints::names(link, &domain)? {
             if replication::is_ours(engine, &name) {

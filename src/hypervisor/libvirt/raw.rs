@@ -255,6 +255,34 @@ pub fn all_domain_stats(
     }
 }
 
+/// Starts moving what `top` and the layers down to `base` hold into `base`.
+pub fn block_commit(domain: &Domain, disk: &str, base: &str, top: &str) -> Result<(), Error> {
+    let [disk, base, top] = [CString::new(disk)?, CString::new(base)?, CString::new(top)?];
+    // SAFETY: all handles and texts are live for the call.
+    done(unsafe {
+        sys::virDomainBlockCommit(
+            domain.as_ptr(),
+            disk.as_ptr(),
+            base.as_ptr(),
+            top.as_ptr(),
+            0,
+            0,
+        )
+    })
+}
+
+/// Done and all bytes of the job on a disk; `None` where none runs.
+pub fn block_job(domain: &Domain, disk: &str) -> Result<Option<(u64, u64)>, Error> {
+    let disk = CString::new(disk)?;
+    // SAFETY: a record of integers, for which all zeros is a value.
+    let mut info: sys::virDomainBlockJobInfo = unsafe { std::mem::zeroed() };
+    // SAFETY: handle and text are live, and the record is ours for the call.
+    let found =
+        unsafe { sys::virDomainGetBlockJobInfo(domain.as_ptr(), disk.as_ptr(), &raw mut info, 0) };
+    done(found.min(0))?;
+    Ok((found > 0).then_some((info.cur, info.end)))
+}
+
 /// The host's memory by field (`total`, `free`, `buffers`, `cached`), in KiB.
 pub fn node_memory(connect: &Connect) -> Result<Vec<(String, u64)>, Error> {
     let cell = sys::VIR_NODE_MEMORY_STATS_ALL_CELLS;

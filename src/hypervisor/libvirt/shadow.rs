@@ -35,7 +35,7 @@ pub fn ensure(link: &Link, spec: &ShadowSpec, model: &str) -> Result<(), Platfor
         return Ok(());
     }
     let disks = make_overlays(link, spec)?;
-    let xml = shadow_xml::build(spec, model, &disks, examine::has_kvm(link)?)?;
+    let xml = shadow_xml::build(spec, model, &disks, examine::has_kvm(link)?, None)?;
     link.connect
         .define_domain_xml(&xml)
         .map(|_| ())
@@ -96,7 +96,7 @@ pub fn absent(link: &Link, spec: &ShadowSpec) -> Result<(), PlatformError> {
     super::layers::volumes_absent(link, &spec.storage, &overlays)
 }
 
-fn check_names(spec: &ShadowSpec) -> Result<(), PlatformError> {
+pub(super) fn check_names(spec: &ShadowSpec) -> Result<(), PlatformError> {
     let names = spec
         .overlays
         .iter()
@@ -105,7 +105,7 @@ fn check_names(spec: &ShadowSpec) -> Result<(), PlatformError> {
 }
 
 /// The shadow's domain, if it is there; an error where its name or uuid is somebody else's.
-fn find(link: &Link, spec: &ShadowSpec) -> Result<Option<Domain>, PlatformError> {
+pub(super) fn find(link: &Link, spec: &ShadowSpec) -> Result<Option<Domain>, PlatformError> {
     match link.connect.lookup_domain_by_name(&spec.name) {
         Ok(domain) => {
             let uuid = domain.uuid_string().map_err(link.during("VM"))?;
@@ -147,12 +147,12 @@ fn check_owner(
     }
 }
 
-fn is_active(link: &Link, domain: &Domain) -> Result<bool, PlatformError> {
+pub(super) fn is_active(link: &Link, domain: &Domain) -> Result<bool, PlatformError> {
     domain.is_active().map_err(link.during("VM"))
 }
 
 /// Makes every overlay anew; returns their paths.
-fn make_overlays(link: &Link, spec: &ShadowSpec) -> Result<Vec<String>, PlatformError> {
+pub(super) fn make_overlays(link: &Link, spec: &ShadowSpec) -> Result<Vec<String>, PlatformError> {
     let pool = link.storage(&spec.storage)?;
     volumes::refresh(link, &pool)?;
     spec.overlays

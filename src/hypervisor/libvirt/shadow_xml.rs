@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     hypervisor::PlatformError,
-    shadow::{ShadowNetwork, ShadowSpec},
+    shadow::{Forward, ShadowNetwork, ShadowSpec},
 };
 
 const QEMU_NAMESPACE: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
@@ -39,7 +39,8 @@ const AGENT: &str = "org.qemu.guest_agent.0";
 /// The slot of the shadow's network card where it is free: guests often name interfaces by slot.
 const NIC_SLOT: u32 = 0x1c;
 
-/// Writes the definition. `disks` are paths on the target, in the order of the spec's overlays.
+/// Writes the definition. `disks` are paths on the target, in the order of the spec's overlays. Of a clone that is tried,
+/// `console` is the file that its console is kept in; it does not start anew when it ends.
 ///
 /// # Errors
 /// When the model is no domain, lacks a disk, or the network cannot be made.
@@ -48,6 +49,7 @@ pub fn build(
     model: &str,
     disks: &[String],
     has_kvm: bool,
+    console: Option<&str>,
 ) -> Result<String, PlatformError> {
     let document = domain_xml::parse("the primary", model)?;
     let root = document.root_element();
@@ -84,13 +86,20 @@ pub fn build(
     );
     for (event, action) in [
         ("on_poweroff", "destroy"),
-        ("on_reboot", "restart"),
+        (
+            "on_reboot",
+            if console.is_some() {
+                "destroy"
+            } else {
+                "restart"
+            },
+        ),
         ("on_crash", "destroy"),
     ] {
         domain = domain.with(Element::new(event).text(action));
     }
     let devices = domain_xml::child(root, "devices");
-    let (devices, slots) = devices_of(spec, devices, disks)?;
+    let (devices, slots) = devices_of(spec, devices, disks, console)?;
     Ok(domain
         .with(devices)
         .with(command_line(&spec.network, &slots)?)
@@ -128,6 +137,7 @@ fn devices_of(
     spec: &ShadowSpec,
     model: Option<Node>,
     disks: &[String],
+    console: Option<&str>,
 ) -> Result<(Element, HashSet<u32>), PlatformError> {
     let model: Vec<Node> = model.into_iter().flat_map(|node| node.children()).collect();
     let named = |name: &'static str| model.iter().filter(move |node| node.has_tag_name(name));
@@ -161,13 +171,21 @@ fn devices_of(
             ),
         );
     }
-    if named("serial").chain(named("console")).next().is_some() {
-        // The guest's console may be its kernel's argument; a file or socket of the primary's host is not for us.
+    let port = Element::new("target").attribute("port", "0");
+    if let Some(path) = console {
         devices = devices.with(
             Element::new("serial")
-                .attribute("type", "pty")
-                .with(Element::new("target").attribute("port", "0")),
+                .attribute("type", "file")
+                .with(
+                    Element::new("source")
+                        .attribute("path", path)
+                        .attribute("append", "off"),
+                )
+                .with(port),
         );
+    } else if named("serial").chain(named("console")).next().is_some() {
+        // The guest's console may be its kernel's argument; a file or socket of the primary's host is not for us.
+        devices = devices.with(Element::new("serial").attribute("type", "pty").with(port));
     }
     if named("channel").any(is_agent) {
         devices = devices.with(
@@ -252,17 +270,25 @@ fn netdev(network: &ShadowNetwork) -> Result<String, PlatformError> {
     } else {
         "on"
     };
-    // A VM without a mapped service has no port that anybody may reach.
-    let forward = match network.guest_port {
-        0 => String::new(),
-        guest_port => format!(
-            ",hostfwd=tcp:{listen}:{}-{guest}:{guest_port}",
-            network.port
-        ),
+    let mut netdev = format!("user,id=scnet,ipv6=off,restrict={restrict}{subnet}");
+    for forward in forwards(network) {
+        let Forward { port, guest_port } = forward;
+        netdev.push_str(&format!(
+            ",hostfwd=tcp:{listen}:{port}-{guest}:{guest_port}"
+        ));
+    }
+    Ok(netdev)
+}
+
+/// A VM without a mapped service has no port that anybody may reach.
+fn forwards(network: &ShadowNetwork) -> impl Iterator<Item = Forward> {
+    let service = Forward {
+        port: network.port,
+        guest_port: network.guest_port,
     };
-    Ok(format!(
-        "user,id=scnet,ipv6=off,restrict={restrict}{subnet}{forward}"
-    ))
+    std::iter::once(service)
+        .chain(network.more.iter().copied())
+        .filter(|forward| forward.guest_port != 0 && forward.port != 0)
 }
 
 /// A guest with a static address finds itself in its own subnet, with QEMU as everybody else in it.

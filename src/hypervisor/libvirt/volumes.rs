@@ -18,6 +18,8 @@ pub struct VolumeInfo {
     pub format: String,
     /// `1.1` for qcow2 that can keep dirty bitmaps; libvirt leaves `0.10` out.
     pub compat: Option<String>,
+    /// The path of the volume that it stands on.
+    pub backing: Option<String>,
 }
 
 /// Whether a pool of this name only passes increments on.
@@ -99,6 +101,9 @@ fn read(xml: &str) -> Result<VolumeInfo, PlatformError> {
         allocated_bytes: size("allocation").unwrap_or(0),
         compat: compat.or_else(|| (format == "qcow2").then(|| "0.10".to_owned())),
         format: format.to_owned(),
+        backing: domain_xml::child(root, "backingStore")
+            .and_then(|store| domain_xml::child_text(store, "path"))
+            .map(str::to_owned),
     })
 }
 

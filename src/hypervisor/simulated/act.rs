@@ -11,10 +11,13 @@ use super::{
     world::{Counters, World},
 };
 use crate::{
-    hypervisor::{Claim, Control, Hypervisor, PlatformError},
+    hypervisor::{AgentAnswer, AgentQuestion, Claim, Control, Hypervisor, PlatformError},
     inventory::Owner,
-    replication::{IncrementSpec, Manifest},
-    shadow::{OverlaySpec, ShadowSpec},
+    replication::{IncrementSpec, Manifest, Merge},
+    shadow::{
+        CloneSpec, OverlaySpec, ShadowSpec,
+        promotion::{Fence, FenceFrom},
+    },
     units::{PoolId, Timestamp, VmId},
 };
 
@@ -183,6 +186,9 @@ impl Platform {
         let now = self.shared.now();
         let mut world = self.shared.world();
         world.settle_traffic(&self.shared, now);
+        if on {
+            world.note_started_beside_its_primary(&id);
+        }
         if let Some(shadow) = world.shadows.get_mut(&id) {
             shadow.state = if on {
                 shadow.generation += 1;
@@ -272,7 +278,7 @@ impl Platform {
     }
 }
 
-fn fresh_overlay(overlay: &OverlaySpec) -> Volume {
+pub(super) fn fresh_overlay(overlay: &OverlaySpec) -> Volume {
     Volume {
         used_as: VolumeUse::Overlay,
         backing: Some(overlay.layer_volume.clone()),
@@ -282,7 +288,7 @@ fn fresh_overlay(overlay: &OverlaySpec) -> Volume {
     }
 }
 
-fn not_ours(name: &str) -> PlatformError {
+pub(super) fn not_ours(name: &str) -> PlatformError {
     PlatformError::NotOurs {
         what: format!("VM {name}"),
     }
@@ -334,6 +340,18 @@ impl Hypervisor for Platform {
         })
     }
 
+    fn ensure_paused(&self, fence: &Fence) -> Result<(), PlatformError> {
+        self.call(Verb::EnsurePaused, || self.pause_primary(fence))
+    }
+
+    fn ensure_fenced(&self, fence: &Fence, from: FenceFrom) -> Result<(), PlatformError> {
+        self.call(Verb::EnsureFenced, || self.fence_primary(fence, from))
+    }
+
+    fn ensure_unfenced(&self, fence: &Fence) -> Result<(), PlatformError> {
+        self.call(Verb::EnsureUnfenced, || self.unfence_primary(fence))
+    }
+
     fn ensure_layer(
         &self,
         spec: &IncrementSpec,
@@ -357,6 +375,12 @@ impl Hypervisor for Platform {
         self.call(Verb::EnsureFlattened, || {
             let at = |name: &str| -> VolumeKey { key(pool, storage, name) };
             self.flatten(&at(layer), &at(flat), control)
+        })
+    }
+
+    fn ensure_merged(&self, merge: &Merge, control: &Control) -> Result<u64, PlatformError> {
+        self.call_in_parts(Verb::EnsureMerged, |halfway| {
+            self.merge(merge, control, halfway)
         })
     }
 
@@ -411,6 +435,44 @@ impl Hypervisor for Platform {
 
     fn ensure_shadow_absent(&self, spec: &ShadowSpec) -> Result<(), PlatformError> {
         self.call(Verb::EnsureShadowAbsent, || self.undefine(spec))
+    }
+
+    fn ensure_clone(&self, clone: &CloneSpec, model: &str) -> Result<(), PlatformError> {
+        self.call_in_parts(Verb::EnsureClone, |halfway| {
+            self.start_clone(clone, model, halfway)
+        })
+    }
+
+    fn ensure_clone_absent(&self, clone: &CloneSpec) -> Result<(), PlatformError> {
+        self.call(Verb::EnsureCloneAbsent, || self.remove_clone(clone))
+    }
+
+    fn clone_console(&self, clone: &CloneSpec) -> Result<String, PlatformError> {
+        self.call(Verb::AskClone, || Ok(self.read_console(clone)))
+    }
+
+    fn ask_agent(
+        &self,
+        clone: &CloneSpec,
+        question: &AgentQuestion,
+    ) -> Result<AgentAnswer, PlatformError> {
+        self.call(Verb::AskClone, || self.answer_as_agent(clone, question))
+    }
+
+    fn clone_takes(&self, clone: &CloneSpec, _guest_port: u16) -> Result<bool, PlatformError> {
+        self.call(Verb::AskClone, || self.clone_is_open(clone))
+    }
+
+    fn layer_digest(
+        &self,
+        pool: &PoolId,
+        storage: &str,
+        layer: &str,
+        control: &Control,
+    ) -> Result<String, PlatformError> {
+        self.call(Verb::LayerDigest, || {
+            self.digest_of(pool, storage, layer, control)
+        })
     }
 
     fn ensure_lease(&self, claim: &Claim) -> Result<(), PlatformError> {

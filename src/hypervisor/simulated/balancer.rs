@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
+    clones::CloneFlaw,
     fault::Verb,
     load::Curve,
     roster::Roster,
@@ -17,7 +18,7 @@ use crate::{
         BackendInfo, DirectorError, ServerSpec, ServerStats, TrafficDirector, TrafficReading,
     },
     units::{Timestamp, VmId, Weight},
-    validation::{Probe, Prober, Verdict},
+    validation::{Held, Page, Probe, Prober, Verdict},
 };
 
 /// The weight of every server that the operator has set up.
@@ -130,7 +131,7 @@ impl World {
                 server.requests += requests;
                 server.errors += requests * condition.error_ratio;
                 server.up = match server.vm {
-                    Some(_) => true,
+                    Some(index) => self.runs(&shared.roster.vms[index].id),
                     None => self
                         .shadow_at(&server.address, server.port)
                         .is_some_and(|shadow| shadow.answers(now)),
@@ -391,14 +392,11 @@ pub(super) struct FleetProber {
     pub shared: Arc<Shared>,
 }
 
-impl Prober for FleetProber {
-    fn probe(&self, probe: &Probe, timeout: Duration) -> Verdict {
-        let (address, port, good) = match probe {
-            Probe::Tcp { address, port } => (address, *port, "connected"),
-            Probe::Http { address, port, .. } => (address, *port, "HTTP 200"),
-        };
+impl FleetProber {
+    /// What somebody who knocks there finds: a page, or why there is none.
+    fn look(&self, address: &str, port: u16) -> Result<Page, String> {
         let shared = &self.shared;
-        let answer = shared.call(&shared.spec.director, Verb::Probe, || {
+        let looked = shared.call(&shared.spec.director, Verb::Probe, || {
             let now = shared.now();
             let world = shared.world();
             let primary = world
@@ -407,33 +405,74 @@ impl Prober for FleetProber {
                 .values()
                 .flat_map(|backend| backend.servers.values())
                 .any(|server| {
-                    server.vm.is_some() && server.address == *address && server.port == port
+                    server.vm.is_some() && server.address == address && server.port == port
                 });
+            let page = |status: u16, body: &str| {
+                Ok(Page {
+                    status,
+                    body: body.to_owned(),
+                })
+            };
+            if let Some(clone) = world.clone_at(address, port) {
+                let flaw = world.clone_flaw;
+                return Ok(match flaw {
+                    _ if !clone.answers(now, flaw) => Err("no answer in time".to_owned()),
+                    Some(CloneFlaw::ClosedPorts) => Err("connection reset".to_owned()),
+                    Some(CloneFlaw::BadStatus) => page(503, "not ready"),
+                    Some(CloneFlaw::OtherPage) => page(200, "It works!"),
+                    _ => page(200, "all is well"),
+                });
+            }
             let shadow = world.shadow_at(address, port);
             Ok(
                 if primary || shadow.is_some_and(|shadow| well(shadow, now)) {
-                    (true, good)
+                    page(200, "all is well")
                 } else if shadow.is_some_and(|shadow| shadow.answers(now)) {
-                    (false, "HTTP 500")
+                    page(500, "")
                 } else {
-                    (false, "connection refused")
+                    Err("connection refused".to_owned())
                 },
             )
         });
-        match answer {
-            Ok((passed, seen)) => Verdict {
-                passed,
-                millis: 2,
-                seen: seen.to_owned(),
+        looked.unwrap_or_else(|error| Err(error.to_string()))
+    }
+}
+
+impl Prober for FleetProber {
+    fn probe(&self, probe: &Probe, _timeout: Duration) -> Verdict {
+        let (passed, seen) = match probe {
+            Probe::Tcp { address, port } => match self.look(address, *port) {
+                Ok(page) => (page.status == 200, "connected".to_owned()),
+                Err(why) => (false, why),
             },
-            Err(error) => Verdict {
-                passed: false,
-                millis: timeout.as_millis() as u64,
-                seen: error.to_string(),
+            Probe::Http { address, port, .. } => match self.look(address, *port) {
+                Ok(page) => (page.status == 200, format!("HTTP {}", page.status)),
+                Err(why) => (false, why),
             },
+        };
+        Verdict {
+            passed,
+            millis: 2,
+            seen,
+        }
+    }
+
+    fn page(&self, address: &str, port: u16, _: &str, _: Duration) -> Result<Page, String> {
+        self.look(address, port)
+    }
+
+    /// As QEMU does, whether or not the guest takes it.
+    fn hold(&self, address: &str, port: u16, _: Duration) -> Result<Box<dyn Held>, String> {
+        match self.shared.world().clone_at(address, port) {
+            Some(_) => Ok(Box::new(Kept)),
+            None => Err("connection refused".to_owned()),
         }
     }
 }
+
+struct Kept;
+
+impl Held for Kept {}
 
 fn well(shadow: &Shadow, now: Timestamp) -> bool {
     shadow.answers(now)

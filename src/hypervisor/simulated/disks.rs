@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Cursor, Read},
+    sync::PoisonError,
 };
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     hypervisor::PlatformError,
     metrics::Metric,
+    shadow::ShadowSpec,
     units::{PoolId, Timestamp, VmId},
 };
 
@@ -106,7 +108,11 @@ pub(super) fn content(shared: &Shared, vm: &Record, disk: usize, at: Timestamp) 
 /// Bytes that the guest has written since the fleet's start.
 pub(super) fn written_bytes(shared: &Shared, vm: &Record, at: Timestamp) -> f64 {
     shared.curve(vm, Metric::Disk).map_or(0.0, |curve| {
-        WRITTEN * curve.integral(shared.roster.start, at)
+        let stops = shared.stops.lock().unwrap_or_else(PoisonError::into_inner);
+        let still: f64 = (stops.of(&vm.id, at))
+            .map(|(from, to)| curve.integral(from, to))
+            .sum();
+        WRITTEN * (curve.integral(shared.roster.start, at) - still)
     })
 }
 
@@ -239,12 +245,14 @@ impl World {
 
     /// Writes down every running shadow whose disks have lost what they stand on.
     pub(super) fn note_broken_shadows(&mut self) {
+        let clones = self.clones.values().filter(|clone| !clone.over);
         let broken: Vec<String> = self
             .shadows
             .values()
             .filter(|shadow| shadow.runs())
-            .filter(|shadow| {
-                let spec = &shadow.spec;
+            .map(|shadow| &shadow.spec)
+            .chain(clones.map(|clone| &clone.spec.spec))
+            .filter(|spec| {
                 spec.overlays.iter().any(|overlay| {
                     let top = VolumeKey {
                         pool: spec.pool.clone(),
@@ -254,9 +262,41 @@ impl World {
                     self.chain(&top).is_err()
                 })
             })
-            .map(|shadow| format!("{} runs on a broken chain", shadow.spec.name))
+            .map(|spec| format!("{} runs on a broken chain", spec.name))
             .collect();
         self.violations.extend(broken);
+    }
+
+    /// A running machine whose disks stand on `layer`: as with a real one, its lock lets nobody write there.
+    pub(super) fn reader_of(&self, layer: &VolumeKey) -> Option<&str> {
+        let shadows = self.shadows.values().filter(|shadow| shadow.runs());
+        let clones = self.clones.values().filter(|clone| !clone.over);
+        shadows
+            .map(|shadow| &shadow.spec)
+            .chain(clones.map(|clone| &clone.spec.spec))
+            .filter(|spec| spec.pool == layer.pool)
+            .find(|spec| self.reads(spec, layer))
+            .map(|spec| spec.name.as_str())
+    }
+
+    fn reads(&self, spec: &ShadowSpec, layer: &VolumeKey) -> bool {
+        spec.overlays.iter().any(|overlay| {
+            let mut next = Some(overlay.volume.clone());
+            for _ in 0..=self.volumes.len() {
+                let Some(name) = next else { return false };
+                if name == layer.name {
+                    return true;
+                }
+                let (pool, storage) = (spec.pool.clone(), spec.storage.clone());
+                let volume = self.volumes.get(&VolumeKey {
+                    pool,
+                    storage,
+                    name,
+                });
+                next = volume.and_then(|volume| volume.backing.clone());
+            }
+            false
+        })
     }
 
     /// Bytes that volumes and fillings take in a pool.

@@ -2,6 +2,7 @@
 
 use super::{
     Fleet,
+    clones::CloneFlaw,
     disks::{Blocks, Volume, VolumeUse, content},
     fault::{FaultRule, Verb},
     observe::{STORAGE, owned_on},
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::{
     hypervisor::{Owned, PlatformError},
+    inventory::PowerState,
     replication::{Manifest, RecoveryPoint},
     units::{EngineId, PoolId, SourceName, Timestamp, VmId},
 };
@@ -127,6 +129,17 @@ impl Fleet {
         }
     }
 
+    pub fn power_of(&self, vm: &VmId) -> PowerState {
+        self.shared.world().power_of(vm)
+    }
+
+    /// Somebody starts or stops a primary by hand.
+    pub fn set_power(&self, vm: &VmId, state: PowerState) {
+        let now = self.shared.now();
+        let mut world = self.shared.world();
+        world.set_power(&self.shared, vm, state, now);
+    }
+
     /// The shadow's process dies.
     pub fn crash_shadow(&self, shadow: &VmId) {
         let now = self.shared.now();
@@ -136,6 +149,24 @@ impl Fleet {
             shadow.state = Power::Off;
         }
         world.settle_traffic(&self.shared, now);
+    }
+
+    /// Every clone that is started from now on has this flaw.
+    pub fn flaw_clones(&self, flaw: Option<CloneFlaw>) {
+        self.shared.world().clone_flaw = flaw;
+    }
+
+    /// The engine's connections are cut, as its death does: what ends with them ends.
+    pub fn cut_connections(&self) {
+        self.shared.world().clones.clear();
+    }
+
+    /// Changes a block of a volume behind everybody's back.
+    pub fn damage_volume(&self, pool: &PoolId, name: &str) {
+        let mut world = self.shared.world();
+        if let Some(volume) = world.volumes.get_mut(&key(pool, STORAGE, name)) {
+            volume.blocks.insert(0, u64::MAX);
+        }
     }
 
     /// Everything of an engine's that stands anywhere in the fleet, servers at the balancer included, sorted.

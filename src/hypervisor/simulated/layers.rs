@@ -6,13 +6,30 @@ use super::{
     disks::{Blocks, Volume, VolumeKey, VolumeUse, read_spool_stream},
     observe::Platform,
     replicas::{guard, key},
+    world::World,
 };
 use crate::{
     hypervisor::{Control, PlatformError},
     inventory::Owner,
-    replication::{IncrementSpec, Manifest},
+    replication::{DiskMerge, IncrementSpec, Manifest, Merge},
     units::PoolId,
 };
+
+/// Whether nothing stands on the upper layers any more.
+fn is_merged(world: &World, merge: &Merge, disk: &DiskMerge) -> Result<bool, PlatformError> {
+    let find = |name: &str| world.volumes.get(&key(&merge.pool, &merge.storage, name));
+    let missing = |name: &str| PlatformError::NotFound {
+        what: format!("volume {name}"),
+    };
+    if find(&disk.base).is_none() {
+        return Err(missing(&disk.base));
+    }
+    if let Some(above) = &disk.above {
+        let above = find(above).ok_or_else(|| missing(above))?;
+        return Ok(above.backing.as_ref() == Some(&disk.base));
+    }
+    Ok(disk.over.last().is_none_or(|top| find(top).is_none()))
+}
 
 impl Platform {
     pub(super) fn layer(
@@ -118,6 +135,70 @@ impl Platform {
         };
         self.shared.world().volumes.insert(flat.clone(), volume);
         Ok(())
+    }
+
+    pub(super) fn merge(
+        &self,
+        merge: &Merge,
+        control: &Control,
+        halfway: Option<PlatformError>,
+    ) -> Result<u64, PlatformError> {
+        self.pool_index(&merge.pool)?;
+        let at = |name: &str| key(&merge.pool, &merge.storage, name);
+        for disk in &merge.disks {
+            guard(&merge.owner.engine, disk.over.iter().chain([&disk.base]))?;
+        }
+        self.pause();
+        let mut bytes = 0;
+        for disk in &merge.disks {
+            let moved = {
+                let world = self.shared.world();
+                if is_merged(&world, merge, disk)? {
+                    bytes += world.volumes[&at(&disk.base)].bytes;
+                    continue;
+                }
+                for name in disk.over.iter().chain(&disk.above) {
+                    world.chain(&at(name))?;
+                }
+                world.volumes[&at(disk.over.last().unwrap_or(&disk.base))].bytes
+            };
+            self.copy(moved, control)?;
+            let mut world = self.shared.world();
+            if let Some(reader) = world.reader_of(&at(&disk.base)) {
+                return Err(PlatformError::Busy {
+                    what: format!("volume {}", disk.base),
+                    why: format!("{reader} runs on it"),
+                });
+            }
+            let mut whole = Blocks::new();
+            let mut size = 0;
+            for name in &disk.over {
+                if let Some(volume) = world.volumes.get(&at(name)) {
+                    whole.extend(volume.blocks.clone());
+                    size += volume.bytes;
+                }
+            }
+            if let Some(error) = halfway {
+                // Half of it has gone down; what is above still says what those blocks are.
+                let half = whole.len() / 2;
+                whole = whole.into_iter().take(half).collect();
+                if let Some(base) = world.volumes.get_mut(&at(&disk.base)) {
+                    base.blocks.extend(whole);
+                }
+                return Err(error);
+            }
+            if let Some(base) = world.volumes.get_mut(&at(&disk.base)) {
+                base.blocks.extend(whole);
+                base.bytes = base.bytes.max(size).min(base.bytes + size);
+                bytes += base.bytes;
+            }
+            if let Some(above) = &disk.above
+                && let Some(above) = world.volumes.get_mut(&at(above))
+            {
+                above.backing = Some(disk.base.clone());
+            }
+        }
+        Ok(bytes)
     }
 
     pub(super) fn remove_volumes(

@@ -24,8 +24,10 @@ use crate::{
 mod act;
 mod balancer;
 mod clock;
+mod clones;
 mod disks;
 mod fault;
+mod fences;
 mod handles;
 mod layers;
 mod load;
@@ -39,6 +41,7 @@ mod tests;
 mod world;
 
 pub use clock::{Clock, RealClock, VirtualClock};
+pub use clones::CloneFlaw;
 pub use fault::{FaultKind, FaultRule, Verb};
 pub use handles::Comparison;
 pub use scenario::{

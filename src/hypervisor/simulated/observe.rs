@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     hypervisor::{Examination, Finding, Observe, Owned, PlatformError, Readings},
-    inventory::{Inventory, Pool, PowerState, Role, Storage},
+    inventory::{Inventory, Pool, Role, Storage},
     metrics::{Metric, Reading, Series},
     replication::prefix,
     units::{EngineId, PoolId, SourceName, Timestamp, VmId},
@@ -238,7 +238,11 @@ impl Observe for Platform {
             let spec = &self.shared.spec;
             let mut vms: Vec<_> = self
                 .records()
-                .map(|(_, vm)| vm.describe(spec, PowerState::Running))
+                .map(|(_, vm)| {
+                    let mut described = vm.describe(spec, world.power_of(&vm.id));
+                    described.generation += world.restarts_of(&vm.id);
+                    described
+                })
                 .collect();
             for (id, shadow) in &world.shadows {
                 if id.source() == self.source {
@@ -267,6 +271,9 @@ impl Observe for Platform {
                 ..Readings::default()
             };
             for (index, vm) in self.records() {
+                if world.is_off(&vm.id) {
+                    continue;
+                }
                 if world.hung.contains_key(&vm.id) {
                     readings.hung.push(vm.id.clone());
                 } else {
@@ -344,6 +351,11 @@ pub(super) fn owned_on(world: &World, source: &SourceName, engine: &EngineId) ->
             owned.push(item("domain", &shadow.spec.name));
         }
     }
+    for (id, clone) in &world.clones {
+        if id.source() == *source && clone.spec.spec.owner.engine == *engine {
+            owned.push(item("domain", &clone.spec.spec.name));
+        }
+    }
     for key in world.volumes.keys() {
         if key.pool.source() == *source && key.name.starts_with(&prefix) {
             owned.push(item("volume", &key.name));
@@ -360,6 +372,12 @@ pub(super) fn owned_on(world: &World, source: &SourceName, engine: &EngineId) ->
                     owned.push(item("job", name));
                 }
             }
+        }
+    }
+    for (vm, fenced) in &world.fences {
+        let marked = (fenced.mark.as_ref()).is_some_and(|mark| mark.owner.engine == *engine);
+        if vm.source() == *source && marked {
+            owned.push(item("mark", vm.as_str()));
         }
     }
     for ((kept_on, shadow), manifest) in &world.manifests {

@@ -122,6 +122,12 @@ impl Platform {
     ) -> Result<Timestamp, PlatformError> {
         let vm = self.record(&spec.vm)?;
         check_replicable(vm, spec)?;
+        if self.shared.world().is_off(&spec.vm) {
+            return Err(PlatformError::Busy {
+                what: format!("VM {}", vm.name),
+                why: "it is powered off; increments need a running VM".to_owned(),
+            });
+        }
         guard(
             &spec.owner.engine,
             spec.disks

@@ -165,7 +165,7 @@ impl Shadow {
                     format: DiskFormat::Qcow2,
                     compat: Some("1.1".to_owned()),
                     capacity_bytes: overlay.capacity_bytes,
-                    allocated_bytes: 0,
+                    allocated_bytes: self.counters.disk as u64,
                     read_only: false,
                     limit_bytes_per_sec: None,
                 })

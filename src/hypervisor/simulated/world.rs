@@ -8,8 +8,10 @@ use std::{
 use super::{
     balancer::Balancer,
     clock::Clock,
+    clones::{CloneFlaw, TriedClone},
     disks::{Checkpoint, Volume, VolumeKey},
     fault::{FaultKind, Faults, Verb},
+    fences::{Fenced, Stops},
     load::{Curve, mix},
     roster::{Record, Roster},
     scenario::FleetSpec,
@@ -31,6 +33,8 @@ pub(super) struct Shared {
     pub roster: Roster,
     pub clock: Arc<dyn Clock>,
     world: Mutex<World>,
+    /// When each primary stood still; apart from the world, since a disk's content is asked for under its lock.
+    pub stops: Mutex<Stops>,
 }
 
 pub(super) struct World {
@@ -51,7 +55,12 @@ pub(super) struct World {
     pub leases: BTreeMap<SourceName, (Claim, Timestamp)>,
     /// By source and uuid.
     pub shadows: BTreeMap<VmId, Shadow>,
+    /// By source and uuid.
+    pub clones: BTreeMap<VmId, TriedClone>,
+    pub clone_flaw: Option<CloneFlaw>,
     pub balancer: Balancer,
+    /// Primaries that somebody has stopped or marked.
+    pub fences: BTreeMap<VmId, Fenced>,
     /// What no engine may ever do, and this one did.
     pub violations: Vec<String>,
 }
@@ -135,6 +144,9 @@ impl Shared {
             manifests: BTreeMap::new(),
             leases: BTreeMap::new(),
             shadows: BTreeMap::new(),
+            fences: BTreeMap::new(),
+            clones: BTreeMap::new(),
+            clone_flaw: None,
             balancer: Balancer::new(&spec, &roster),
             violations: Vec::new(),
         };
@@ -143,6 +155,7 @@ impl Shared {
             roster,
             clock,
             world: Mutex::new(world),
+            stops: Mutex::new(Stops::default()),
         }
     }
 

@@ -226,6 +226,7 @@ fn shadow_spec(input: &PlanInput, point: u64) -> ShadowSpec {
             guest_port: service.map_or(0, |service| service.guest_port),
             guest_address: service.and_then(|service| service.guest_address.clone()),
             outbound_allowed: service.is_some_and(|service| service.outbound_allowed),
+            more: Vec::new(),
         },
     }
 }

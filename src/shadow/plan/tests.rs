@@ -223,6 +223,10 @@ fn a_replicating_shadow_starts_from_the_newest_point() {
         complete_at: Timestamp::from_secs(2001),
         consistent: Consistency::Crash,
         shipped_bytes: 1,
+        stored_bytes: 1 << 20,
+        digests: Vec::new(),
+        pinned: false,
+        proof: None,
         layers: vec!["sc-7f3a91c2-s-abababab-vda-9".to_owned()],
         depth: 9,
     };

@@ -1,9 +1,10 @@
 //! A plan in words: what each step does, the exact effect, what undoes it, and why it is proposed.
 
+use super::promotion_wording as promotion;
 use crate::{
     replication::{RecoveryPoint, names},
     reservation::Hold,
-    shadow::{Need, Reason, ShadowSpec, ShareSpec, Step},
+    shadow::{CloneSpec, Need, Reason, ShadowSpec, ShareSpec, Step},
     traffic::{ServerSpec, split},
     units::{Timestamp, printable},
 };
@@ -29,7 +30,7 @@ pub fn bytes(bytes: u64) -> String {
 }
 
 /// `11 min`, `1 h 05`, `2 d 3 h`.
-fn duration(seconds: i64) -> String {
+pub(super) fn duration(seconds: i64) -> String {
     let minutes = seconds.max(0) / 60;
     match minutes {
         0 => format!("{} s", seconds.max(0)),
@@ -125,10 +126,21 @@ pub fn describe(step: &Step) -> String {
             )
         }
         Step::Release { hold } => format!("Release {}", held(hold)),
+        Step::Promotion(step) => promotion::describe(step),
+        Step::StartClone { clone } => format!(
+            "Boot a clone of point {} on an isolated network, within {} s; it lives {} s at most",
+            clone.point, clone.boot_seconds, clone.lifetime_seconds
+        ),
+        Step::CheckClone {
+            check,
+            timeout_seconds,
+            ..
+        } => format!("Check: {check}, within {timeout_seconds} s or the boot's time"),
+        Step::RemoveClone { .. } => "Cut the clone's power and remove its disks".to_owned(),
     }
 }
 
-fn held(hold: &Hold) -> String {
+pub(super) fn held(hold: &Hold) -> String {
     format!(
         "{} vCPU, {} of memory and {} of disk on {}",
         hold.vcpus,
@@ -252,7 +264,42 @@ pub fn command_text(step: &Step) -> String {
             )
         }
         Step::Release { hold } => format!("ledger release {}", hold.operation),
+        Step::Promotion(step) => promotion::command_text(step),
+        Step::StartClone { clone } => start_clone(clone),
+        Step::CheckClone { clone, check, .. } => {
+            format!("{} {}: {check}", clone.spec.name, check.name())
+        }
+        Step::RemoveClone { clone } => format!(
+            "virDomainDestroy {} uuid {}; virStorageVolDelete {} {}",
+            clone.spec.name,
+            clone.spec.uuid,
+            overlays(&clone.spec),
+            clone.console_volume
+        ),
     }
+}
+
+fn start_clone(clone: &CloneSpec) -> String {
+    let spec = &clone.spec;
+    let forwards: Vec<_> = spec
+        .network
+        .more
+        .iter()
+        .map(|forward| {
+            format!(
+                "{}:{} → guest port {}",
+                spec.network.address, forward.port, forward.guest_port
+            )
+        })
+        .collect();
+    format!(
+        "virStorageVolCreateXML {}; virDomainCreateXML {} uuid {} mac {} restrict=on {} AUTODESTROY",
+        overlays(spec),
+        spec.name,
+        spec.uuid,
+        spec.network.mac,
+        forwards.join(", ")
+    )
 }
 
 fn add_server(spec: &ServerSpec) -> String {
@@ -263,7 +310,7 @@ fn add_server(spec: &ServerSpec) -> String {
     )
 }
 
-fn overlays(spec: &ShadowSpec) -> String {
+pub(super) fn overlays(spec: &ShadowSpec) -> String {
     let names: Vec<_> = spec
         .overlays
         .iter()
@@ -302,6 +349,11 @@ pub fn undo_text(step: &Step) -> String {
             "Cannot be taken back: a new shadow needs a full copy".to_owned()
         }
         Step::Release { .. } => "Reserve it again".to_owned(),
+        Step::Promotion(step) => promotion::undo_text(step),
+        Step::StartClone { .. } => "Remove the clone".to_owned(),
+        Step::CheckClone { .. } | Step::RemoveClone { .. } => {
+            "Nothing to take back: the clone is gone by then".to_owned()
+        }
         Step::AwaitAnswer { .. } | Step::AwaitServer { .. } | Step::AwaitDrained { .. } => {
             "Nothing to take back: it only waits".to_owned()
         }
@@ -371,6 +423,12 @@ fn because(reason: &Reason, vm_name: &str, now: Timestamp) -> String {
             percent(if *limit > 0.0 { peak / limit } else { 0.0 }),
             duration(now.secs_since(*quiet_since))
         ),
+        Reason::ProofFailed { point, why } => {
+            format!(
+                "Point {point} did not pass its validation: {}",
+                printable(why)
+            )
+        }
         Reason::ByHand => format!("An operator asked for it, on {}", printable(vm_name)),
     }
 }
@@ -448,6 +506,27 @@ pub(super) fn traffic_undo(
             percent(previous_share)
         )
     }
+}
+
+pub(super) fn validate_cost(clone: &CloneSpec, running: bool) -> Vec<String> {
+    let spec = &clone.spec;
+    let size = format!("{} vCPU and {}", spec.vcpus, bytes(spec.memory_bytes));
+    let whose = if running {
+        format!("Takes {size} on {} while it runs.", spec.pool)
+    } else {
+        format!("Uses {size} that the shadow holds on {}.", spec.pool)
+    };
+    vec![
+        whose,
+        "What the clone writes is discarded; replication goes on meanwhile.".to_owned(),
+    ]
+}
+
+pub(super) fn validate_undo(vm_name: &str) -> String {
+    format!(
+        "The clone is removed at any moment; {} and its shadow are not touched.",
+        printable(vm_name)
+    )
 }
 
 pub(super) fn retire_cost(hold: Option<&Hold>) -> Vec<String> {

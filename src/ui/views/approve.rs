@@ -8,7 +8,7 @@ use eframe::egui::{
 };
 use egui_material_icons::icons;
 
-use super::changes::differences;
+use super::{changes::differences, promotion};
 use crate::{
     engine::snapshot::Snapshot,
     shadow::{Plan, PlanKind, Proposal},
@@ -35,6 +35,8 @@ const INSET: f32 = 28.0;
 pub struct Approval {
     pub proposal: ProposalId,
     pub digest: Digest,
+    /// The VM's name as far as it was typed, where that is asked for.
+    typed: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,15 +51,17 @@ impl Approval {
         Self {
             proposal: proposal.id.clone(),
             digest: proposal.digest.clone(),
+            typed: String::new(),
         }
     }
 
-    pub fn ui(&self, ctx: &Context, proposal: &Proposal, pass: &Pass<'_>) -> Verdict {
+    pub fn ui(&mut self, ctx: &Context, proposal: &Proposal, pass: &Pass<'_>) -> Verdict {
         let stale = proposal.digest != self.digest;
         let off = if stale {
             Some("The plan has changed since this was opened. Close it and read the new one.")
         } else {
             pass.blocked
+                .or_else(|| promotion::why_not(proposal, &self.typed))
         };
         let mut verdict = Verdict::Open;
         if pass.pressed(Action::Confirm) && off.is_none() {
@@ -73,10 +77,14 @@ impl Approval {
             ScrollArea::vertical()
                 .max_height(room.max(160.0))
                 .show(ui, |ui| {
+                    promotion::preflight(ui, proposal);
                     changes(ui, proposal, pass.now);
                     commands(ui, &proposal.plan);
                     undo(ui, &proposal.plan);
                 });
+            if promotion::asks_for_the_name(proposal.plan.kind) {
+                promotion::name_field(ui, proposal, &mut self.typed);
+            }
             buttons(ui, proposal, off, pass)
         });
         if verdict == Verdict::Open {
@@ -89,7 +97,7 @@ impl Approval {
     }
 }
 
-fn row(ui: &mut Ui, height: f32) -> Rect {
+pub(super) fn row(ui: &mut Ui, height: f32) -> Rect {
     let (rect, _) = ui.allocate_exact_size(vec2(WIDE, height), Sense::hover());
     rect.shrink2(vec2(INSET, 0.0))
 }
@@ -103,6 +111,11 @@ fn head(ui: &mut Ui, proposal: &Proposal, by: &str) {
         PlanKind::Create => format!("Approve shadow for {name}"),
         PlanKind::Traffic => format!("Approve traffic for {name}"),
         PlanKind::Retire => format!("Approve retiring the shadow of {name}"),
+        PlanKind::Promote => format!("Promote the shadow of {name}"),
+        PlanKind::Commit => format!("Commit the promotion for {name}"),
+        PlanKind::Rollback => format!("Roll back to {name}"),
+        PlanKind::Guard => format!("Keep {name} off"),
+        PlanKind::Validate => format!("Approve validating the shadow of {name}"),
     };
     text::fit(
         ui,

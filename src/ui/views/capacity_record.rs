@@ -36,6 +36,7 @@ enum Column {
     Name,
     Hour,
     Day,
+    OfNaive,
     Inside,
     FalseAlarms,
     Lead,
@@ -44,14 +45,15 @@ enum Column {
 
 impl Column {
     /// With the heading, its part of the width, and whether figures stand on the right.
-    const ALL: [(Self, &'static str, f32, bool); 7] = [
-        (Self::Name, "VM", 0.3, false),
+    const ALL: [(Self, &'static str, f32, bool); 8] = [
+        (Self::Name, "VM", 0.23, false),
         (Self::Hour, "MASE 1 h", 0.115, true),
-        (Self::Day, "MASE 24 h", 0.12, true),
-        (Self::Inside, "In range", 0.115, true),
-        (Self::FalseAlarms, "False a day", 0.13, true),
-        (Self::Lead, "Lead", 0.1, true),
-        (Self::Judged, "Judged", 0.12, true),
+        (Self::Day, "MASE 24 h", 0.125, true),
+        (Self::OfNaive, "Of naive", 0.11, true),
+        (Self::Inside, "In range", 0.11, true),
+        (Self::FalseAlarms, "False a day", 0.125, true),
+        (Self::Lead, "Lead", 0.085, true),
+        (Self::Judged, "Judged", 0.1, true),
     ];
 
     /// What is not known stands last, whichever way it is sorted.
@@ -60,6 +62,7 @@ impl Column {
             Self::Name => None,
             Self::Hour => worth.hour.mase(),
             Self::Day => worth.day.mase(),
+            Self::OfNaive => worth.day.of_naive(),
             Self::Inside => worth.day.coverage(),
             Self::FalseAlarms => worth.false_alarms_per_day(),
             Self::Lead => worth.median_lead_seconds().map(f64::from),
@@ -69,7 +72,10 @@ impl Column {
 
     /// The side that an operator looks for first.
     const fn falls(self) -> bool {
-        matches!(self, Self::Hour | Self::Day | Self::FalseAlarms)
+        matches!(
+            self,
+            Self::Hour | Self::Day | Self::OfNaive | Self::FalseAlarms
+        )
     }
 }
 
@@ -90,7 +96,7 @@ pub struct RecordTab {
 impl Default for RecordTab {
     fn default() -> Self {
         Self {
-            by: Column::Day,
+            by: Column::OfNaive,
             falling: true,
             sorted: None,
             selected: None,
@@ -329,7 +335,7 @@ fn cells(ui: &mut Ui, row: Rect, name: &str, worth: &Worth) {
             text::fit(ui, cell.left() + 22.0, y, wide, name, font, tokens.hi);
             continue;
         }
-        let ink = if weak && column == Column::Day {
+        let ink = if weak && column == Column::OfNaive {
             tokens.risk
         } else {
             tokens.text
@@ -346,7 +352,7 @@ fn in_column(column: Column, worth: &Worth) -> String {
     match column {
         Column::Name => String::new(),
         Column::Hour | Column::Day | Column::FalseAlarms => format!("{value:.2}"),
-        Column::Inside => format::percent(value),
+        Column::Inside | Column::OfNaive => format::percent(value),
         Column::Lead => lead(value),
         Column::Judged => format!("{value:.0}"),
     }
@@ -361,6 +367,13 @@ pub(super) fn mase(errors: &Errors) -> String {
     errors
         .mase()
         .map_or_else(|| "–".to_owned(), |mase| format!("{mase:.2}"))
+}
+
+/// Against "as it was yesterday" at the same moments.
+pub(super) fn of_naive(errors: &Errors) -> String {
+    errors.of_naive().map_or_else(String::new, |ratio| {
+        format!("24 h: {} of naive's error", format::percent(ratio))
+    })
 }
 
 pub(super) fn inside(errors: &Errors) -> String {
@@ -436,7 +449,7 @@ fn figures(ui: &mut Ui, card: Rect, record: &ForecastRecord, pass: &Pass<'_>) {
             (
                 "MASE 1 h · 24 h",
                 format!("{} · {}", mase(&total.hour), mase(&total.day)),
-                "1 is \"as it was yesterday\"".to_owned(),
+                of_naive(&total.day),
             ),
             (
                 "In range 1 h · 24 h",
@@ -489,4 +502,14 @@ fn calibrated(ui: &mut Ui, card: Rect, total: &Worth) {
     }
     let id = ui.scope_id().with("calibration");
     calibration::ui(ui, id, place, total);
+    let free = place.height() - place.width();
+    if free > 60.0 {
+        let words = "On the line it happened as often as it was said. The larger a dot, the more hours it stands for.";
+        let note = Rect::from_min_max(
+            pos2(left, card.bottom() - free + 8.0),
+            card.max - vec2(16.0, 8.0),
+        );
+        let mut child = ui.new_child(UiBuilder::new().id_salt("note").max_rect(note));
+        text::wrapped(&mut child, words, theme::regular(12.5), tokens.dim);
+    }
 }

@@ -3,6 +3,7 @@
 use eframe::egui::{Align2, Rect, Role, Sense, Ui, WidgetInfo, pos2};
 
 use crate::ui::{
+    action::Action,
     pass::Pass,
     theme,
     widgets::{
@@ -54,7 +55,10 @@ pub fn loading(ui: &mut Ui, rect: Rect, pass: &Pass<'_>) -> bool {
             rect,
             Tone::None,
             "No source is connected.",
-            "Connect a hypervisor under Sources (8). Nothing is changed until you allow it.",
+            &format!(
+                "Connect a hypervisor under Sources ({}). Nothing is changed until you allow it.",
+                Action::Sources.keys()
+            ),
         );
         return true;
     }

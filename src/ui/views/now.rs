@@ -57,6 +57,8 @@ pub struct NowView {
     pub metric: Option<Metric>,
     pub split: Option<SplitDraft>,
     pub approval: Option<Approval>,
+    /// A plan that was asked for and that snapshots may not have yet.
+    pub asked: Option<Arc<Proposal>>,
     /// The reason that is being typed for a rejection.
     pub rejecting: Option<(ProposalId, String)>,
 }
@@ -72,6 +74,12 @@ impl NowView {
         self.tab = Tab::Decide;
         self.selected = Selected::Proposal(proposal);
         self.awaited = true;
+    }
+
+    /// Opens the dialog on a plan that was just asked for; the next snapshot has it too.
+    pub fn review(&mut self, proposal: &Arc<Proposal>) {
+        self.approval = Some(Approval::new(proposal));
+        self.asked = Some(Arc::clone(proposal));
     }
 
     pub const fn selected_operation(&self) -> Option<&OperationId> {
@@ -214,7 +222,11 @@ impl NowView {
     }
 
     fn dialog(&mut self, ui: &mut Ui, now: &Arc<Snapshot>, pass: &mut Pass<'_>) {
-        let find = |id: &ProposalId| now.proposals.iter().find(|proposal| proposal.id == *id);
+        let asked = self.asked.clone();
+        let find = |id: &ProposalId| {
+            let mut known = now.proposals.iter().chain(&asked);
+            known.find(|proposal| proposal.id == *id)
+        };
         if let Some(approval) = &mut self.approval {
             let Some(proposal) = find(&approval.proposal) else {
                 self.approval = None;

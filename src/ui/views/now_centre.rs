@@ -262,6 +262,7 @@ fn why(proposal: &Proposal) -> String {
                 }
                 Reason::HealthUnder { score, .. } => format!("health is {score}"),
                 Reason::RiskPassed { .. } => "the risk has passed".to_owned(),
+                Reason::ProofFailed { point, .. } => format!("point {point} did not pass"),
                 Reason::ByHand => "asked for by hand".to_owned(),
             })
             .collect::<Vec<_>>()

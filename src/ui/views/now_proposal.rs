@@ -85,7 +85,7 @@ pub fn proposal(
         .show(&mut child, |ui| {
             title(ui, proposal);
             text::rule(ui, 12.0, 8.0);
-            if proposal.plan.kind != PlanKind::Retire {
+            if matches!(proposal.plan.kind, PlanKind::Create | PlanKind::Traffic) {
                 traffic(ui, view, proposal, undecided, pass);
                 text::rule(ui, 10.0, 8.0);
             }

@@ -1,11 +1,11 @@
-//! A shadow's recovery points and how well replication keeps its objective.
+//! A shadow's recovery points, how well replication keeps its objective, and what trying its points has shown.
 
 use eframe::egui::{
-    Align2, CornerRadius, Rect, Role, ScrollArea, Sense, Shape, Stroke, StrokeKind, Ui, UiBuilder,
-    WidgetInfo, pos2, vec2,
+    Align2, CornerRadius, Rect, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
 };
 use egui_material_icons::icons;
 
+use super::shadow_proofs;
 use crate::{
     engine::snapshot::ShadowView,
     replication::{Consistency, RecoveryPoint},
@@ -31,10 +31,10 @@ pub fn ui(ui: &mut Ui, rect: Rect, shadow: &ShadowView, pass: &Pass<'_>) {
     let right = Rect::from_min_max(pos2(middle, lower.top()), lower.max);
     text::vline(ui, middle, lower.top()..=lower.bottom() - 1.0, tokens.line);
     lags(ui, left.shrink2(vec2(16.0, 0.0)), shadow);
-    list(ui, right.shrink2(vec2(16.0, 0.0)), shadow, pass);
+    shadow_proofs::ui(ui, right.shrink2(vec2(16.0, 0.0)), shadow, pass);
 }
 
-fn title(ui: &mut Ui, rect: Rect, name: &str, remark: &str) {
+pub(super) fn title(ui: &mut Ui, rect: Rect, name: &str, remark: &str) {
     let tokens = theme::of(ui);
     let y = rect.top() + 21.0;
     let name = text::left(ui, rect.left(), y, name, theme::medium(13.0), tokens.hi);
@@ -49,129 +49,179 @@ fn title(ui: &mut Ui, rect: Rect, name: &str, remark: &str) {
     );
 }
 
-/// The points as bars on a line of time; the height is what travelled.
+/// The points as bars, oldest first; the height is what they take.
 fn points(ui: &mut Ui, rect: Rect, shadow: &ShadowView, pass: &Pass<'_>) {
     let tokens = theme::of(ui);
-    let shipped: u64 = shadow.points.iter().map(|point| point.shipped_bytes).sum();
     let remark = match shadow.points.first() {
         Some(oldest) => format!(
-            "{} kept, {} shipped for them, oldest {} ago",
+            "{} kept, {}, oldest {} ago",
             shadow.points.len(),
-            format::bytes(shipped),
+            format::bytes(shadow.stored_bytes),
             pass.clock.ago(oldest.at)
         ),
         None => "none yet: the first copy is on its way".to_owned(),
     };
     title(ui, rect, "Recovery points", &remark);
+    if let Some(stalled) = &shadow.stalled {
+        let y = rect.top() + 40.0;
+        let font = theme::regular(12.5);
+        let words = printable(stalled);
+        text::fit(ui, rect.left(), y, rect.width(), &words, font, tokens.risk);
+    } else if rect.width() > 560.0 {
+        legend(ui, rect);
+    }
     let area = Rect::from_min_max(
-        pos2(rect.left(), rect.top() + 44.0),
-        pos2(rect.right(), rect.bottom() - 30.0),
+        pos2(rect.left(), rect.top() + 58.0),
+        pos2(rect.right(), rect.bottom() - 28.0),
     );
     text::hline(ui, area.left()..=area.right(), area.bottom(), tokens.line);
-    if shadow.points.is_empty() {
+    let most = shadow.points.iter().map(|point| point.stored_bytes).max();
+    let Some(most) = most.map(|most| most.max(1)) else {
         return;
-    }
-    let most = shadow
-        .points
-        .iter()
-        .map(|point| point.shipped_bytes)
-        .max()
-        .unwrap_or(1)
-        .max(1);
+    };
     let count = shadow.points.len();
-    let pitch = (area.width() / count as f32).min(90.0);
+    let pitch = (area.width() / count as f32).min(64.0);
     let first = area.right() - pitch * count as f32;
-    for (index, point) in shadow.points.iter().enumerate() {
+    // From the newest on: a label that would run into the one after it is left out.
+    let mut free = f32::INFINITY;
+    for (index, point) in shadow.points.iter().enumerate().rev() {
         let x = first + pitch * (index as f32 + 0.5);
-        let newest = index + 1 == count;
-        bar(
-            ui,
-            area,
-            x,
+        let bar = Bar {
             point,
-            most,
-            shadow.serving_from == Some(point.number),
-            newest,
-            pass,
-        );
+            part: (point.stored_bytes as f32 / most as f32).sqrt(),
+            serves: shadow.serving_from == Some(point.number),
+            newest: index + 1 == count,
+            half: (pitch * 0.28).clamp(2.0, 7.0),
+        };
+        bar.ui(ui, area, x, pass);
+        let label = bar.label(pass);
+        let wide = text::width(ui, &label, theme::regular(11.0)) / 2.0;
+        let middle = x.min(area.right() - wide);
+        if middle + wide + 8.0 <= free {
+            free = middle - wide;
+            text::paint(
+                ui.painter(),
+                pos2(middle, area.bottom() + 13.0),
+                Align2::CENTER_CENTER,
+                &label,
+                theme::regular(11.0),
+                tokens.dim,
+            );
+        }
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one bar of one row, nothing to group"
-)]
-fn bar(
-    ui: &mut Ui,
-    area: Rect,
-    x: f32,
-    point: &RecoveryPoint,
-    most: u64,
+fn legend(ui: &mut Ui, rect: Rect) {
+    let tokens = theme::of(ui);
+    let y = rect.top() + 21.0;
+    let mut x = rect.right();
+    for (words, icon, ink) in [
+        ("pinned", icons::ICON_KEEP.codepoint, tokens.watch),
+        ("proven", icons::ICON_CHECK_CIRCLE.codepoint, tokens.ok),
+        ("height is size", "", tokens.dim),
+    ] {
+        let shown = text::right(ui, x, y, words, theme::regular(12.0), tokens.dim);
+        x = shown.rect.left() - 10.0;
+        if !icon.is_empty() {
+            text::icon(ui.painter(), pos2(x, y), icon, 13.0, ink);
+            x -= 18.0;
+        }
+    }
+}
+
+/// One point among the others.
+struct Bar<'a> {
+    point: &'a RecoveryPoint,
+    /// 0..=1 of the height.
+    part: f32,
     serves: bool,
     newest: bool,
-    pass: &Pass<'_>,
-) {
-    let tokens = theme::of(ui);
-    let part = point.shipped_bytes as f32 / most as f32;
-    let tall = (area.height() - 18.0) * part.sqrt().max(0.08);
-    let rect = Rect::from_min_max(
-        pos2(x - 6.0, area.bottom() - tall),
-        pos2(x + 6.0, area.bottom()),
-    );
-    let hit = Rect::from_min_max(pos2(x - 14.0, area.top()), pos2(x + 14.0, area.bottom()));
-    let response = text::touch(ui, hit, Sense::hover());
-    let kind = match point.consistent {
-        Consistency::Crash => "as after a power cut",
-        Consistency::FileSystem => "file systems frozen",
-    };
-    let words = format!(
-        "Point {}, {}, {}, {}{}",
-        point.number,
-        pass.clock.hms(point.at),
-        format::bytes(point.shipped_bytes),
-        kind,
-        if serves { ", serves" } else { "" }
-    );
-    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &words));
-    let colour = if serves {
-        tokens.accent
-    } else if newest {
-        tokens.cast
-    } else {
-        tokens.cast.gamma_multiply(0.55)
-    };
-    ui.painter()
-        .rect_filled(rect, CornerRadius::same(2), colour);
-    if serves {
-        ui.painter().rect_stroke(
-            rect.expand(3.0),
-            CornerRadius::same(4),
-            Stroke::new(1.5, tokens.hi),
-            StrokeKind::Inside,
-        );
-    }
-    if point.consistent == Consistency::FileSystem {
-        text::icon(
-            ui.painter(),
-            pos2(x, rect.top() - 10.0),
-            icons::ICON_CHECK_CIRCLE.codepoint,
-            14.0,
-            tokens.ok,
-        );
-    }
-    text::paint(
-        ui.painter(),
-        pos2(x, area.bottom() + 14.0),
-        Align2::CENTER_CENTER,
-        &if newest {
-            format!("{} ago", pass.clock.ago(point.at))
+    half: f32,
+}
+
+impl Bar<'_> {
+    fn label(&self, pass: &Pass<'_>) -> String {
+        let at = self.point.at;
+        if self.newest {
+            format!("{} ago", pass.clock.ago(at))
+        } else if pass.clock.now.secs_since(at) > 20 * 3600 {
+            pass.clock.short_day(at)
         } else {
-            pass.clock.hm(point.at)
-        },
-        theme::regular(11.0),
-        tokens.dim,
-    );
-    response.on_hover_text(words);
+            pass.clock.hm(at)
+        }
+    }
+
+    fn words(&self, pass: &Pass<'_>) -> String {
+        let point = self.point;
+        let mut words = format!(
+            "Point {}, {}, {}, {}",
+            point.number,
+            pass.clock.full(point.at),
+            format::bytes(point.stored_bytes),
+            match point.consistent {
+                Consistency::Crash => "as after a power cut",
+                Consistency::FileSystem => "file systems frozen",
+            }
+        );
+        match &point.proof {
+            None => {}
+            Some(mark) if mark.passed => {
+                words += &format!(", proven {}", pass.clock.near(mark.at));
+            }
+            Some(mark) => words += &format!(", did not pass {}", pass.clock.near(mark.at)),
+        }
+        if point.pinned {
+            words += ", pinned";
+        }
+        if self.serves {
+            words += ", serves";
+        }
+        words
+    }
+
+    fn ui(&self, ui: &mut Ui, area: Rect, x: f32, pass: &Pass<'_>) {
+        let tokens = theme::of(ui);
+        let tall = (area.height() - 20.0) * self.part.max(0.06);
+        let rect = Rect::from_min_max(
+            pos2(x - self.half, area.bottom() - tall),
+            pos2(x + self.half, area.bottom()),
+        );
+        let hit = Rect::from_min_max(
+            pos2(x - self.half - 4.0, area.top()),
+            pos2(x + self.half + 4.0, area.bottom()),
+        );
+        let response = text::touch(ui, hit, Sense::hover());
+        let words = self.words(pass);
+        response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &words));
+        let colour = if self.serves {
+            tokens.accent
+        } else if self.newest {
+            tokens.cast
+        } else {
+            tokens.cast.gamma_multiply(0.55)
+        };
+        ui.painter()
+            .rect_filled(rect, CornerRadius::same(2), colour);
+        if self.serves {
+            ui.painter().rect_stroke(
+                rect.expand(3.0),
+                CornerRadius::same(4),
+                Stroke::new(1.5, tokens.hi),
+                StrokeKind::Inside,
+            );
+        }
+        let mut y = rect.top() - 10.0;
+        if let Some(mark) = &self.point.proof {
+            let (icon, ink) = shadow_proofs::verdict_icon(Some(mark.passed), tokens);
+            text::icon(ui.painter(), pos2(x, y), icon, 13.0, ink);
+            y -= 14.0;
+        }
+        if self.point.pinned {
+            let icon = icons::ICON_KEEP.codepoint;
+            text::icon(ui.painter(), pos2(x, y), icon, 13.0, tokens.watch);
+        }
+        response.on_hover_text(words);
+    }
 }
 
 /// Lag at the end of each cycle against the objective.
@@ -266,80 +316,4 @@ fn lags(ui: &mut Ui, rect: Rect, shadow: &ShadowView) {
             tokens.watch,
         );
     }
-}
-
-/// The points as a table, newest first.
-fn list(ui: &mut Ui, rect: Rect, shadow: &ShadowView, pass: &Pass<'_>) {
-    let tokens = theme::of(ui);
-    title(ui, rect, "Newest points", "what a start would stand on");
-    let area = Rect::from_min_max(
-        pos2(rect.left(), rect.top() + 38.0),
-        rect.max - vec2(0.0, 8.0),
-    );
-    let mut child = ui.new_child(UiBuilder::new().id_salt("points").max_rect(area));
-    ScrollArea::vertical()
-        .auto_shrink([false, false])
-        .show(&mut child, |ui| {
-            for point in shadow.points.iter().rev() {
-                let (row, _) = ui.allocate_exact_size(vec2(rect.width(), 26.0), Sense::hover());
-                let y = row.center().y;
-                let at = |part: f32| row.left() + row.width() * part;
-                text::left(
-                    ui,
-                    row.left(),
-                    y,
-                    &pass.clock.hms(point.at),
-                    theme::mono(12.0),
-                    tokens.hi,
-                )
-                .on_hover_text(pass.clock.full(point.at));
-                text::left(
-                    ui,
-                    at(0.2),
-                    y,
-                    &format!("point {}", point.number),
-                    theme::regular(12.5),
-                    tokens.text,
-                );
-                let kind = match point.consistent {
-                    Consistency::Crash => "power cut",
-                    Consistency::FileSystem => "frozen",
-                };
-                text::fit(
-                    ui,
-                    at(0.42),
-                    y,
-                    row.width() * 0.2,
-                    kind,
-                    theme::regular(12.5),
-                    tokens.dim,
-                );
-                text::fit(
-                    ui,
-                    at(0.62),
-                    y,
-                    row.width() * 0.2,
-                    &match point.depth {
-                        0 => "full copy".to_owned(),
-                        depth => format!(
-                            "on {}",
-                            crate::ui::format::plural(depth as usize, "layer", "layers")
-                        ),
-                    },
-                    theme::regular(12.5),
-                    tokens.dim,
-                );
-                text::right(
-                    ui,
-                    row.right(),
-                    y,
-                    &format::bytes(point.shipped_bytes),
-                    theme::mono(12.0),
-                    tokens.text,
-                );
-            }
-            if let Some(stalled) = &shadow.stalled {
-                text::wrapped(ui, &printable(stalled), theme::regular(12.5), tokens.risk);
-            }
-        });
 }

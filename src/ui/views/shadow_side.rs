@@ -3,13 +3,14 @@
 use eframe::egui::{Id, Rect, ScrollArea, Sense, Ui, UiBuilder, pos2, vec2};
 use egui_material_icons::icons;
 
-use super::{proposal_split::split_figures, shadows::Wanted};
+use super::{promotion, proposal_split::split_figures, shadows::Wanted};
 use crate::{
     engine::{
         command::Command,
         snapshot::{GateView, ServiceView, ShadowState, ShadowView},
     },
     ui::{
+        action::Action,
         format,
         pass::{Go, Pass},
         theme,
@@ -33,7 +34,7 @@ pub fn ui(
 ) {
     let inside = Rect::from_min_max(
         rect.min + vec2(20.0, 0.0),
-        pos2(rect.right() - 20.0, rect.bottom() - 110.0),
+        pos2(rect.right() - 20.0, rect.bottom() - 142.0),
     );
     let mut child = ui.new_child(UiBuilder::new().id_salt("particulars").max_rect(inside));
     ScrollArea::vertical()
@@ -41,6 +42,10 @@ pub fn ui(
         .show(&mut child, |ui| {
             head(ui, shadow, pass);
             text::rule(ui, 12.0, 8.0);
+            if let Some(view) = &shadow.promotion {
+                promotion::window(ui, view, pass);
+                text::rule(ui, 12.0, 8.0);
+            }
             traffic(ui, shadow, wanted, pass);
             if let Some(gate) = &shadow.gate {
                 text::rule(ui, 12.0, 8.0);
@@ -318,35 +323,67 @@ fn held(ui: &mut Ui, shadow: &ShadowView, pass: &Pass<'_>) {
     text::pair(ui, "Lost if started now", &lag, tokens.hi);
 }
 
-fn buttons(ui: &mut Ui, foot: Rect, shadow: &ShadowView, pass: &mut Pass<'_>) {
+/// Why nothing can be done with the shadow now.
+fn why_not<'a>(shadow: &ShadowView, pass: &Pass<'a>) -> Option<&'a str> {
     let leaving = shadow.state == ShadowState::Retiring;
-    let retire = Rect::from_min_size(foot.min + vec2(0.0, 12.0), vec2(foot.width(), 36.0));
-    let off = pass
-        .blocked
-        .or(leaving.then_some("It is being retired already."));
-    let mut button = Button::new("Retire shadow", Look::Danger).off(off);
-    button.tooltip =
-        Some("Works out the plan that drains and removes it; nothing runs before you approve it");
-    if button.put(ui, retire).clicked() {
-        pass.out.push(Command::ShadowRetire {
-            shadow: shadow.id.clone(),
-        });
+    pass.blocked
+        .or(leaving.then_some("It is being retired already."))
+}
+
+/// Why none of its points can be tried now.
+pub fn untried<'a>(shadow: &ShadowView, pass: &Pass<'a>) -> Option<&'a str> {
+    let proving = shadow.proving.then_some("A clone of it is being tried.");
+    let none = shadow.points.is_empty();
+    why_not(shadow, pass)
+        .or(proving)
+        .or(none.then_some("No recovery point is complete yet."))
+}
+
+/// Asks for the plan that tries the newest point.
+pub fn validate(shadow: &ShadowView, pass: &mut Pass<'_>) {
+    pass.out.push(Command::ShadowValidate {
+        shadow: shadow.id.clone(),
+        point: None,
+    });
+}
+
+fn buttons(ui: &mut Ui, foot: Rect, shadow: &ShadowView, pass: &mut Pass<'_>) {
+    if shadow.promotion.is_some() {
+        return promotion::buttons(ui, foot, shadow, pass);
     }
+    let off = why_not(shadow, pass);
+    let promote = Rect::from_min_size(foot.min + vec2(0.0, 12.0), vec2(foot.width(), 36.0));
+    let early = (shadow.state == ShadowState::Creating).then_some("It is not complete yet.");
+    promotion::promote_button(ui, promote, shadow, off.or(early), pass);
     let half = (foot.width() - 8.0) / 2.0;
-    let row = retire.bottom() + 8.0;
-    let sync = Rect::from_min_size(pos2(foot.left(), row), vec2(half, 32.0));
-    let open = Rect::from_min_size(pos2(foot.left() + half + 8.0, row), vec2(half, 32.0));
+    let at = |column: f32, row: f32| {
+        let place = foot.min + vec2((half + 8.0) * column, 56.0 + 40.0 * row);
+        Rect::from_min_size(place, vec2(half, 32.0))
+    };
+    let mut button = Button::action(Action::Validate, Look::Secondary).off(untried(shadow, pass));
+    button.tooltip = Some(Action::Validate.tooltip());
+    if button.put(ui, at(0.0, 0.0)).clicked() {
+        validate(shadow, pass);
+    }
     let mut button = Button::new("Take a point", Look::Secondary).off(off);
     button.tooltip = Some("Starts a replication cycle now, out of turn");
-    if button.put(ui, sync).clicked() {
+    if button.put(ui, at(1.0, 0.0)).clicked() {
         pass.out.push(Command::ShadowSync {
             shadow: shadow.id.clone(),
         });
     }
     if Button::new("Open the VM", Look::Secondary)
-        .put(ui, open)
+        .put(ui, at(0.0, 1.0))
         .clicked()
     {
         pass.go.push(Go::OpenVm(shadow.vm.clone()));
+    }
+    let mut button = Button::new("Retire shadow", Look::Danger).off(off);
+    button.tooltip =
+        Some("Works out the plan that drains and removes it; nothing runs before you approve it");
+    if button.put(ui, at(1.0, 1.0)).clicked() {
+        pass.out.push(Command::ShadowRetire {
+            shadow: shadow.id.clone(),
+        });
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use eframe::egui::{Rect, Role, ScrollArea, Sense, Ui, UiBuilder, WidgetInfo, pos2, vec2};
 
-use super::{empty, shadow_detail, shadow_side};
+use egui_material_icons::icons;
+
+use super::{empty, shadow_detail, shadow_proofs, shadow_side};
 use crate::{
     engine::{
         command::{Command, Reply},
@@ -171,6 +173,9 @@ impl ShadowsView {
         if let Some(place) = place {
             let next = (place as i64 + step).clamp(0, shown.len() as i64 - 1) as usize;
             self.selected = Some(shown[next].id.clone());
+            if pass.pressed(Action::Validate) && shadow_side::untried(shown[next], pass).is_none() {
+                shadow_side::validate(shown[next], pass);
+            }
             if pass.pressed(Action::Open) {
                 pass.go.push(Go::OpenVm(shown[next].vm.clone()));
             }
@@ -230,6 +235,11 @@ impl Which {
     }
 }
 
+/// Its newest proof speaks against it.
+fn unproven(shadow: &ShadowView) -> bool {
+    shadow.last_proof.as_ref().is_some_and(|mark| !mark.passed)
+}
+
 pub fn tone(shadow: &ShadowView) -> Tone {
     let broken = shadow.gate.as_ref().is_some_and(|gate| !gate.holds);
     let late = shadow
@@ -237,27 +247,30 @@ pub fn tone(shadow: &ShadowView) -> Tone {
         .is_some_and(|lag| lag > u64::from(shadow.rpo_seconds));
     match shadow.state {
         ShadowState::Stalled => Tone::Critical,
-        _ if broken => Tone::Risk,
+        _ if broken || unproven(shadow) => Tone::Risk,
         ShadowState::Creating => Tone::None,
+        ShadowState::Promoted => Tone::Watch,
+        ShadowState::Committed => Tone::Ok,
         ShadowState::Retiring => Tone::Watch,
         _ if late => Tone::Watch,
         ShadowState::Replicating | ShadowState::Serving => Tone::Ok,
     }
 }
 
-const HEADS: [(&str, bool); 7] = [
+const HEADS: [(&str, bool); 8] = [
     ("VM and its shadow", false),
     ("Method", false),
     ("RPO", false),
     ("Newest cycles", false),
     ("Behind", true),
+    ("Proof", false),
     ("Traffic on shadow", false),
     ("State", false),
 ];
 
-/// Name, method, objective, cycles, bytes, traffic, state.
-fn columns(row: Rect) -> [Rect; 7] {
-    let shares = [0.20, 0.115, 0.085, 0.115, 0.095, 0.165, 0.225];
+/// Name, method, objective, cycles, bytes, proof, traffic, state.
+fn columns(row: Rect) -> [Rect; 8] {
+    let shares = [0.185, 0.105, 0.08, 0.10, 0.09, 0.095, 0.145, 0.20];
     let inside = Rect::from_min_max(
         pos2(row.left() + 36.0, row.top()),
         pos2(row.right() - 8.0, row.bottom()),
@@ -308,7 +321,7 @@ fn line(ui: &mut Ui, row: Rect, shadow: &ShadowView, on: bool, pass: &Pass<'_>) 
         tokens,
     );
     let (upper, lower) = (row.top() + 12.5, row.top() + 29.0);
-    let [vm, method, rpo, cycles, behind, traffic, state_cell] = columns(row);
+    let [vm, method, rpo, cycles, behind, proof, traffic, state_cell] = columns(row);
     two(
         ui,
         vm,
@@ -374,6 +387,7 @@ fn line(ui: &mut Ui, row: Rect, shadow: &ShadowView, on: bool, pass: &Pass<'_>) 
         theme::mono(12.0),
         if late { tokens.critical } else { tokens.text },
     );
+    proof_cell(ui, proof, shadow, pass);
     let percent = text::right(
         ui,
         traffic.right(),
@@ -396,6 +410,34 @@ fn line(ui: &mut Ui, row: Rect, shadow: &ShadowView, on: bool, pass: &Pass<'_>) 
     bars::split(ui.painter(), bar, shadow.traffic_share as f32, tokens);
     two(ui, state_cell, (upper, lower), &state, &more, ink);
     response.clicked()
+}
+
+/// The age of the newest proof, beside the objective that it is about.
+fn proof_cell(ui: &mut Ui, cell: Rect, shadow: &ShadowView, pass: &Pass<'_>) {
+    let tokens = theme::of(ui);
+    let passed = shadow.last_proof.as_ref().map(|mark| mark.passed);
+    let (icon, ink) = if shadow.proving {
+        (icons::ICON_PENDING.codepoint, tokens.cast)
+    } else {
+        shadow_proofs::verdict_icon(passed, tokens)
+    };
+    let y = cell.center().y;
+    text::icon(ui.painter(), pos2(cell.left() + 7.0, y), icon, 15.0, ink);
+    let (words, ink) = match &shadow.last_proof {
+        _ if shadow.proving => ("proving".to_owned(), tokens.cast),
+        None => ("not yet".to_owned(), tokens.dim),
+        Some(mark) => (
+            pass.clock.ago(mark.at),
+            if mark.passed {
+                tokens.text
+            } else {
+                tokens.critical
+            },
+        ),
+    };
+    let x = cell.left() + 20.0;
+    let font = theme::mono(12.0);
+    text::fit(ui, x, y, cell.right() - x + 6.0, &words, font, ink);
 }
 
 fn two(
@@ -441,6 +483,8 @@ fn state_words(
             |point| format!("on point {point}"),
         ),
         ShadowState::Retiring => "is being removed".to_owned(),
+        ShadowState::Promoted => "in its primary's place, not committed yet".to_owned(),
+        ShadowState::Committed => "in its primary's place".to_owned(),
         ShadowState::Creating | ShadowState::Stalled => String::new(),
     };
     let mut ink = match tone {

@@ -70,11 +70,10 @@ pub fn record(ui: &mut Ui, view: &VmView, metric: Metric, pass: &mut Pass<'_>) {
         None if matches!(metric, Metric::Cpu | Metric::Memory) => "not judged yet".to_owned(),
         None => "kept of CPU and memory".to_owned(),
     };
-    let verdict = match worth.and_then(crate::forecast::record::Worth::no_better_than_naive) {
-        Some(true) => "no better than naive",
-        Some(false) => "1 is \"as it was yesterday\"",
-        None => "too few judged to say more",
-    };
+    let verdict = worth.map_or_else(String::new, |worth| match worth.no_better_than_naive() {
+        Some(true) => "no better than naive".to_owned(),
+        _ => capacity_record::of_naive(&worth.day),
+    });
     let (runway, why) = runway(view, metric, pass);
     let columns = [
         (
@@ -86,11 +85,7 @@ pub fn record(ui: &mut Ui, view: &VmView, metric: Metric, pass: &mut Pass<'_>) {
                     capacity_record::mase(&worth.day)
                 )
             }),
-            if worth.is_some_and(|worth| worth.origins > 0) {
-                verdict.to_owned()
-            } else {
-                String::new()
-            },
+            verdict,
         ),
         (
             "In range 1 h · 24 h",

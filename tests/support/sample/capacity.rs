@@ -101,8 +101,8 @@ fn worth(origins: u32, mase: (f64, f64), bands: &[(u32, f64, u32)], leads: [u32;
     serde_json::from_value(json!({
         "origins": origins,
         "refused": 0,
-        "hour": { "points": hour, "inside": f64::from(hour) as u32 * 95 / 100, "scaled": mase.0 * f64::from(hour) },
-        "day": { "points": day, "inside": f64::from(day) as u32 * 94 / 100, "scaled": mase.1 * f64::from(day) },
+        "hour": { "points": hour, "inside": f64::from(hour) as u32 * 95 / 100, "scaled": mase.0 * f64::from(hour), "naive": f64::from(hour) },
+        "day": { "points": day, "inside": f64::from(day) as u32 * 94 / 100, "scaled": mase.1 * f64::from(day), "naive": f64::from(day) * 0.98 },
         "bands": all_bands,
         "hours": origins * 24,
         "alarms": said,

@@ -45,6 +45,7 @@ pub(super) fn shadow_spec(name: &str, vcpus: u32, memory_bytes: u64) -> ShadowSp
             guest_port: 8080,
             guest_address: None,
             outbound_allowed: false,
+            more: Vec::new(),
         },
     }
 }

@@ -65,12 +65,13 @@ fn spec() -> ShadowSpec {
             guest_port: 80,
             guest_address: None,
             outbound_allowed: false,
+            more: Vec::new(),
         },
     }
 }
 
 fn built(spec: &ShadowSpec, has_kvm: bool) -> String {
-    build(spec, MODEL, &["/pool/sc-e1-top".to_owned()], has_kvm).unwrap()
+    build(spec, MODEL, &["/pool/sc-e1-top".to_owned()], has_kvm, None).unwrap()
 }
 
 #[test]
@@ -146,7 +147,7 @@ fn a_guest_with_a_static_address_finds_itself_in_its_own_subnet() {
     ] {
         spec.network.guest_address = Some(bad.to_owned());
         let disks = ["/p".to_owned()];
-        assert!(build(&spec, MODEL, &disks, true).is_err(), "{bad}");
+        assert!(build(&spec, MODEL, &disks, true, None).is_err(), "{bad}");
     }
 }
 
@@ -163,11 +164,11 @@ fn options_for_qemu_cannot_be_smuggled_in() {
         let mut spec = spec();
         spec.network.mac = bad.to_owned();
         let disks = ["/p".to_owned()];
-        assert!(build(&spec, MODEL, &disks, true).is_err(), "{bad}");
+        assert!(build(&spec, MODEL, &disks, true, None).is_err(), "{bad}");
     }
     let mut spec = spec();
     spec.network.address = "127.0.0.1:1-:1,guestfwd=x".to_owned();
-    assert!(build(&spec, MODEL, &["/p".to_owned()], true).is_err());
+    assert!(build(&spec, MODEL, &["/p".to_owned()], true, None).is_err());
 }
 
 proptest! {
@@ -184,4 +185,38 @@ proptest! {
             .and_then(|node| node.text());
         prop_assert_eq!(read, Some(name.as_str()));
     }
+}
+
+#[test]
+fn a_clone_keeps_its_console_reaches_nobody_and_does_not_start_anew() {
+    let mut spec = spec();
+    // As a plan makes it: no service port, only those that are asked.
+    spec.network.port = 0;
+    spec.network.guest_port = 0;
+    spec.network.more = vec![
+        Forward {
+            port: 42_001,
+            guest_port: 22,
+        },
+        Forward {
+            port: 42_002,
+            guest_port: 80,
+        },
+    ];
+    let disks = ["/pool/sc-e1-top".to_owned()];
+    let xml = build(&spec, MODEL, &disks, true, Some("/pool/sc-e1-console")).unwrap();
+    for part in [
+        "<serial type=\"file\"><source path=\"/pool/sc-e1-console\" append=\"off\"></source>",
+        "<on_reboot>destroy</on_reboot>",
+        "restrict=on,hostfwd=tcp:127.0.0.1:42001-:22,hostfwd=tcp:127.0.0.1:42002-:80\"",
+        "mac=02:5c:00:00:00:01",
+    ] {
+        assert!(xml.contains(part), "{part} in {xml}");
+    }
+    assert!(!xml.contains("<interface"), "{xml}");
+    assert!(!xml.contains("br0"), "{xml}");
+    assert!(
+        !xml.contains("52:54:00:00:00:01"),
+        "the primary's card: {xml}"
+    );
 }
