@@ -10,6 +10,8 @@ mod capacity;
 mod history;
 #[path = "console/promotion.rs"]
 mod promotion;
+#[path = "console/reserved.rs"]
+mod reserved;
 #[path = "console/settings.rs"]
 mod settings;
 

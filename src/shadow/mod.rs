@@ -314,6 +314,9 @@ pub struct ShareSpec {
     /// 0..=1.
     pub share: f64,
     pub previous_share: f64,
+    /// Only GET and HEAD reach the shadow, by this map of the balancer.
+    #[serde(default)]
+    pub method_map: Option<String>,
 }
 
 /// What a plan relies on; checked once more on fresh inventory when the operation opens.

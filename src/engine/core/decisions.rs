@@ -309,7 +309,7 @@ impl Core {
                         plan_bytes(*disk_bytes)
                     ))
                 } else {
-                    None
+                    self.would_break(found, *memory_bytes)
                 }
             }
             Precondition::ServiceAllows { service, kind } => match self.services.get(service) {

@@ -7,6 +7,7 @@ mod calendar_month;
 mod calendar_side;
 pub mod capacity;
 mod capacity_record;
+mod capacity_reserved;
 mod capacity_runway;
 pub mod changes;
 pub mod chart_card;
