@@ -186,4 +186,19 @@ pub struct Service {
     pub probe_path: String,
     /// Whether shadows of this service may open connections outward.
     pub outbound_allowed: bool,
+    /// The balancer's map that leads GET and HEAD to `backend` and the rest elsewhere, for a read-only service.
+    #[serde(default)]
+    pub method_map: Option<String>,
+}
+
+impl Service {
+    /// Whether a copy that forgets its writes may answer for it.
+    pub const fn allows_clone(&self) -> bool {
+        match self.kind {
+            ServiceKind::Stateless => true,
+            // Without routing by method the copy would get requests that write.
+            ServiceKind::ReadOnly => self.method_map.is_some(),
+            ServiceKind::Stateful => false,
+        }
+    }
 }

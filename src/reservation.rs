@@ -7,6 +7,10 @@ use crate::{
     units::{OperationId, PoolId},
 };
 
+pub mod room;
+
+pub use room::{NPlusOne, Reserved, Room, Taken};
+
 /// What one shadow may take of its pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
@@ -28,15 +32,26 @@ pub enum Shortfall {
     Disk { needed: u64, free: u64 },
     /// The pool has no storage of that name.
     NoStorage,
+    /// `left` of what is `reserved` for shadows there.
+    Reserved {
+        needed: u64,
+        left: u64,
+        reserved: u64,
+    },
+    /// What stays free would be less than one of its hosts has.
+    HostLoss { needed: u64, free: u64, host: u64 },
 }
 
 /// All holds. Kept by the core, rebuilt from the journal.
 ///
 /// A hold counts in full for as long as it stands, also when its shadow already runs and the platform's free figures
 /// have shrunk with it: promising too little is safe, promising twice is not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
     pub holds: Vec<Hold>,
+    /// At most one a pool.
+    #[serde(default)]
+    pub reserved: Vec<Reserved>,
 }
 
 impl Ledger {
@@ -101,6 +116,7 @@ impl Ledger {
                 free,
             });
         }
+        others.keeps(pool, hold.memory_bytes)?;
         let storage = pool
             .storage
             .iter()

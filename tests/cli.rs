@@ -1036,12 +1036,57 @@ fn a_shadow_by_hand_is_planned_approved_followed_and_retired() {
         &shadow["points"][0],
         &["id", "at", "consistent", "proven_at"],
     );
+    assert_eq!(shadow["last_proof"], Value::Null);
+    a_point_is_proven_and_pinned(&agent, vm);
 
     agent
         .run(&["shadow", "retire", vm, "--yes", "--follow"])
         .exits(0);
     let shadows = agent.run(&["shadow", "list", "--json"]).exits(0).json();
     assert_eq!(shadows["shadows"], Value::Array(Vec::new()));
+}
+
+fn a_point_is_proven_and_pinned(agent: &Agent, vm: &str) {
+    let validate = ["shadow", "validate", vm];
+    let dry = agent
+        .run(&[&validate[..], &["--dry-run", "--json"]].concat())
+        .exits(0)
+        .json();
+    assert_eq!(dry["kind"], "validate");
+    let steps = dry["plan"]["steps"].as_array().expect("steps");
+    assert_eq!(steps.last().expect("a step")["step"], "remove_clone");
+    agent.run(&validate).explains(3, "approve");
+    let proof = agent
+        .run(&[&validate[..], &["--yes", "--follow", "--json"]].concat())
+        .exits(0)
+        .json();
+    assert_eq!(proof["passed"], true, "{proof:#}");
+    assert_eq!(proof["checks"][0]["kind"], "boots", "{proof:#}");
+    let proofs = agent
+        .run(&["shadow", "proofs", vm, "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(proofs["proofs"][0]["id"], proof["id"]);
+    let said = agent.run(&["shadow", "proofs", vm]).exits(0);
+    assert!(said.stdout.contains("passed"), "{}", said.stdout);
+
+    let point = proof["point"].to_string();
+    agent.run(&["shadow", "pin", vm, &point]).exits(0);
+    let points = agent
+        .run(&["shadow", "points", vm, "--json"])
+        .exits(0)
+        .json();
+    let pinned = (points["points"].as_array().into_iter().flatten())
+        .find(|row| row["id"] == proof["point"])
+        .expect("the point that was tried");
+    assert_eq!(pinned["pinned"], true);
+    assert!(pinned["proven_at"].is_string(), "{pinned:#}");
+    agent.run(&["shadow", "unpin", vm, &point]).exits(0);
+    agent
+        .run(&["shadow", "pin", vm, "999999"])
+        .explains(1, "no point 999999");
+    let shadows = agent.run(&["shadow", "list", "--json"]).exits(0).json();
+    assert_eq!(shadows["shadows"][0]["last_proof"]["passed"], true);
 }
 
 #[test]

@@ -6,8 +6,12 @@ mod sample;
 
 #[path = "console/capacity.rs"]
 mod capacity;
+#[path = "console/history.rs"]
+mod history;
 #[path = "console/promotion.rs"]
 mod promotion;
+#[path = "console/reserved.rs"]
+mod reserved;
 #[path = "console/settings.rs"]
 mod settings;
 

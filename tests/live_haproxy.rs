@@ -143,6 +143,89 @@ fn other_primaries_keep_their_part() {
 }
 
 #[test]
+fn no_write_reaches_the_copy_of_a_service_that_is_only_read() {
+    let Some(balancer) = Balancer::start("no_write_reaches_the_copy") else {
+        return;
+    };
+    let director = balancer.director();
+    let map = balancer.file("methods.map");
+    director.check_methods(&map, "reads").unwrap();
+    let entries = |method: &str| balancer.raw(&format!("show map {map}")).contains(method);
+    assert!(!entries("GET"), "looking changes nothing");
+
+    let server = ServerSpec {
+        backend: "reads".to_owned(),
+        ..spec(balancer.shadow_port)
+    };
+    director.ensure_server(&server).unwrap();
+    wait_until("the shadow's first passed check", || {
+        stats(&director, "reads", SHADOW).is_some_and(|found| found.up)
+    });
+    director.ensure_weights("reads", &pair(0.25)).unwrap();
+    let [gets, posts] = &balancer.load_mixed("fe_methods", &["GET", "POST"], 100)[..] else {
+        panic!("a tally for each method")
+    };
+    assert_eq!(
+        (gets.part("primary"), posts.part("primary")),
+        (1.0, 1.0),
+        "an empty map leads nothing to the shadow"
+    );
+
+    director.ensure_methods(&map, "reads").unwrap();
+    director.ensure_methods(&map, "reads").unwrap();
+    assert!(entries("GET reads") && entries("HEAD reads"));
+    let [gets, posts] = &balancer.load_mixed("fe_methods", &["GET", "POST"], 500)[..] else {
+        panic!("a tally for each method")
+    };
+    println!("500 GET at 25 %: {gets:?}; 500 POST: {posts:?}");
+    assert_eq!((gets.total(), posts.total()), (500, 500));
+    assert_eq!(posts.count("primary"), 500);
+    assert_near(gets, "shadow", 0.25);
+    let counted = stats(&director, "reads", SHADOW).unwrap().requests_total;
+    assert_eq!(counted, gets.count("shadow"), "HAProxy saw no others there");
+
+    balancer.raw(&format!("add map {map} POST reads"));
+    let refused = director.ensure_methods(&map, "reads").unwrap_err();
+    assert!(
+        refused.to_string().contains("POST leads to reads"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn routing_that_would_let_writes_through_is_refused() {
+    let Some(balancer) = Balancer::start("routing_that_would_let_writes_through") else {
+        return;
+    };
+    let director = balancer.director();
+    let map = balancer.file("methods.map");
+    let why = |map: &str, backend: &str| {
+        let refused = director.check_methods(map, backend).unwrap_err();
+        assert_eq!(director.ensure_methods(map, backend), Err(refused.clone()));
+        refused
+    };
+    let unused = why(&balancer.file("other.map"), "reads");
+    assert!(unused.to_string().contains("no rule"), "{unused}");
+    assert_eq!(
+        why(&map, "nowhere"),
+        DirectorError::NotFound("nowhere".to_owned())
+    );
+    for name in ["#0", "m;show info", ""] {
+        assert!(matches!(why(name, "reads"), DirectorError::BadName(_)));
+    }
+    // The backend that everything goes to by default.
+    balancer.load("fe_methods", "/", 4);
+    let default = why(&map, "be");
+    assert!(default.to_string().contains("another rule"), "{default}");
+    balancer.raw(&format!("add map {map} GET be"));
+    let elsewhere = why(&map, "reads");
+    assert!(
+        elsewhere.to_string().contains("GET leads to be"),
+        "{elsewhere}"
+    );
+}
+
+#[test]
 fn an_injected_name_is_refused_and_nothing_changes() {
     let Some(balancer) = Balancer::start("an_injected_name_is_refused") else {
         return;

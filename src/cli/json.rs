@@ -15,6 +15,7 @@ mod capacity;
 mod change;
 mod fleet;
 mod replay;
+mod reservation;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -27,6 +28,7 @@ pub use change::{
 };
 pub use fleet::{ForecastJson, HealthJson, HistoryJson, OneVmJson, PoolJson, SourceJson, VmJson};
 pub use replay::{ReplayJson, ReplaySummary, ReplaysJson};
+pub use reservation::reservations;
 pub use together::{ContributionJson, TogetherJson};
 pub use types::{ProfileJson, TypeJson, TypesJson};
 

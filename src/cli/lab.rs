@@ -180,6 +180,7 @@ fn mapping(service: &LabService) -> Command {
         guest_address: None,
         probe_path: service.probe_path.clone(),
         outbound_allowed: false,
+        method_map: service.method_map.clone(),
     }
 }
 

@@ -36,6 +36,7 @@ mod pools;
 mod proposals;
 mod prove;
 mod replay;
+mod reserve;
 mod runway;
 mod service;
 mod shadow;
@@ -107,6 +108,7 @@ enum Verb {
     Traffic(traffic::Traffic),
     #[command(subcommand)]
     Policy(policy::Policy),
+    Reserve(reserve::Reserve),
     Freeze(freeze::Freeze),
     Thaw(freeze::Thaw),
     #[command(subcommand)]
@@ -176,6 +178,7 @@ impl Verb {
             Self::Shadow(verb) => verb.run(context),
             Self::Traffic(verb) => verb.run(context),
             Self::Policy(verb) => verb.run(context),
+            Self::Reserve(verb) => verb.run(context),
             Self::Freeze(_) => freeze::Freeze::run(context),
             Self::Thaw(_) => freeze::Thaw::run(context),
             Self::Lab(verb) => verb.run(context),

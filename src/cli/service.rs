@@ -54,6 +54,9 @@ pub struct Map {
     /// The path that a healthy service answers
     #[arg(long, default_value = "/", value_name = "PATH")]
     probe: String,
+    /// With --read-only: the balancer's map that leads GET and HEAD to the backend, as its configuration names it
+    #[arg(long = "method-map", value_name = "FILE", requires = "read_only")]
+    methods: Option<String>,
     /// Let shadows open connections outward
     #[arg(long)]
     outbound: bool,
@@ -66,7 +69,7 @@ struct Kind {
     /// A clone may answer any request
     #[arg(long)]
     stateless: bool,
-    /// A clone may answer requests that change nothing
+    /// A clone may answer GET and HEAD; the balancer must route by method, see --method-map
     #[arg(long)]
     read_only: bool,
     /// A clone may not answer: its shadows replicate and stay off
@@ -105,6 +108,7 @@ impl Map {
                 guest_address: self.address.clone(),
                 probe_path: self.probe.clone(),
                 outbound_allowed: self.outbound,
+                method_map: self.methods.clone(),
             },
         )
     }
@@ -155,6 +159,10 @@ impl List {
             let limits = match (&view.error, view.sticky) {
                 (Some(error), _) => error.as_str(),
                 (None, true) => "sticky sessions: a share moves only new ones",
+                (None, false) if service.method_map.is_some() => "GET and HEAD only",
+                (None, false) if service.kind == ServiceKind::ReadOnly => {
+                    "not routed by method: no copy serves"
+                }
                 (None, false) => "",
             };
             listing.row([

@@ -58,6 +58,9 @@ pub enum Command {
         guest_address: Option<String>,
         probe_path: String,
         outbound_allowed: bool,
+        /// The balancer's map of methods; needed for a read-only service.
+        #[serde(default)]
+        method_map: Option<String>,
     },
     ServiceRemove {
         name: ServiceName,
@@ -170,6 +173,19 @@ pub enum Command {
     },
     OperationResume {
         operation: OperationId,
+        by: String,
+    },
+
+    /// Keeps a part of a pool for shadows, in place of what was kept there before.
+    Reserve {
+        pool: PoolId,
+        /// More than 0, at most 1.
+        share: f64,
+        until: Option<Timestamp>,
+        by: String,
+    },
+    ReserveRelease {
+        pool: PoolId,
         by: String,
     },
 

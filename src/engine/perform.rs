@@ -102,6 +102,14 @@ impl Performer {
                 self.repair(server.as_ref(), share).map(|()| done())
             }
             Action::Examine { name, uri } => self.examine(name, uri).map(Outcome::Examined),
+            Action::CheckMethods {
+                director,
+                map,
+                backend,
+            } => {
+                self.balancer(director)?.check_methods(map, backend)?;
+                Ok(done())
+            }
             Action::Lease { source, uri } => {
                 // A source that was only just added may not be connected yet.
                 let platform = match self.observe(source) {
@@ -153,8 +161,14 @@ impl Performer {
         Ok(platform)
     }
 
+    /// A balancer that may be changed.
     fn director(&self, name: &SourceName) -> Result<Arc<dyn TrafficDirector>, Failure> {
         self.check_armed(name)?;
+        self.balancer(name)
+    }
+
+    /// A balancer that is only read.
+    fn balancer(&self, name: &SourceName) -> Result<Arc<dyn TrafficDirector>, Failure> {
         match self.platforms.get(name) {
             Some(Platform::Balancer(slot)) => {
                 slot.get().cloned().ok_or_else(|| not_connected(name))
@@ -305,9 +319,14 @@ impl Performer {
             (spec.primary_server.clone(), primary),
             (spec.shadow_server.clone(), shadow),
         ];
-        Ok(self
-            .director(&spec.director)?
-            .ensure_weights(&spec.backend, &weights)?)
+        let director = self.director(&spec.director)?;
+        if share > 0.0
+            && let Some(map) = &spec.method_map
+        {
+            // Before the first request can come: nothing that writes may lead to where the shadow stands.
+            director.ensure_methods(map, &spec.backend)?;
+        }
+        Ok(director.ensure_weights(&spec.backend, &weights)?)
     }
 
     fn repair(&self, server: Option<&ServerSpec>, share: &ShareSpec) -> Result<(), Failure> {

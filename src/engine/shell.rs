@@ -249,6 +249,10 @@ impl Shell {
             Document::ProofGone(operation) => self.journal.delete(Kind::Proof, operation.as_str()),
             Document::Event(event) => self.journal.put(Kind::Calendar, event.id.as_str(), &*event),
             Document::EventGone(id) => self.journal.delete(Kind::Calendar, id.as_str()),
+            Document::Reserved(reserved) => {
+                (self.journal).put(Kind::Reserved, reserved.pool.as_str(), &*reserved)
+            }
+            Document::ReservedGone(pool) => self.journal.delete(Kind::Reserved, pool.as_str()),
             Document::Frozen(frozen) => self.journal.put_frozen(frozen),
         }
     }

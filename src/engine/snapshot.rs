@@ -14,6 +14,7 @@ use crate::{
     inventory::{Pool, Role, Service, Vm},
     metrics::{Metric, Series},
     replication::{Progress, ProofMark, RecoveryPoint},
+    reservation::{Reserved, Room},
     shadow::{PlanKind, Proposal},
     units::{
         EngineId, EventId, OperationId, PoolId, ProposalId, ServiceName, ShadowId, SourceName,
@@ -42,6 +43,9 @@ pub struct Snapshot {
     pub proposals: Vec<Arc<Proposal>>,
     pub operations: Vec<OperationView>,
     pub shadows: Vec<ShadowView>,
+    /// By pool.
+    #[serde(default)]
+    pub reservations: Vec<ReservationView>,
     /// Next first; those that are over last.
     #[serde(default)]
     pub calendar: Arc<Vec<EventView>>,
@@ -404,6 +408,24 @@ pub struct PromotionView {
     pub lost_seconds: Option<u64>,
     /// What its disks have taken since; what a rollback would lose.
     pub accepted_bytes: Option<u64>,
+}
+
+/// What is kept for shadows in one pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReservationView {
+    pub reserved: Reserved,
+    /// `None` until the pool was read.
+    pub room: Option<Room>,
+    /// The shadows that have a part of it, running or not.
+    pub users: Vec<ReservationUser>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReservationUser {
+    pub shadow: ShadowId,
+    pub vm_name: String,
+    pub vcpus: u32,
+    pub memory_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -331,6 +331,7 @@ fn load(journal: &Journal, fleet: Option<&Fleet>) -> Result<Kept, crate::store::
         manifests: journal.all(Kind::Manifest)?,
         proofs: journal.all(Kind::Proof)?,
         calendar: journal.all(Kind::Calendar)?,
+        reserved: journal.all(Kind::Reserved)?,
         rows: journal.rows()?,
         events: journal.events(EVENTS_KEPT)?,
         ..Kept::default()

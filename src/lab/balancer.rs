@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     fs, io,
     os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use super::{
     process::{Identity, start_detached, wait_until},
     record::{Record, ServiceRecord},
 };
-use crate::problem::Problem;
+use crate::{inventory::ServiceKind, problem::Problem};
 
 pub const PROCESS: &str = "haproxy";
 const SERVER_STATE: &str = "server.state";
@@ -23,6 +24,19 @@ const SERVER_STATE: &str = "server.state";
 /// Where clients reach a service.
 pub fn service_url(service: &ServiceRecord) -> String {
     format!("http://127.0.0.1:{}", service.port)
+}
+
+/// Where shadows of the service stand: of a read-only one, in a backend of its own for GET and HEAD.
+pub fn backend(service: &ServiceRecord) -> String {
+    match service.kind {
+        ServiceKind::ReadOnly => format!("{}-reads", service.name),
+        _ => service.name.clone(),
+    }
+}
+
+/// What leads methods to backends.
+pub fn method_map(layout: &Layout, service: &ServiceRecord) -> PathBuf {
+    layout.haproxy().join(format!("{}.methods", service.name))
 }
 
 /// Starts HAProxy and waits until every service answers through it.
@@ -77,6 +91,13 @@ fn spawn(layout: &Layout, tools: &Tools, run_as: RunAs, record: &Record) -> io::
     let settings = layout.haproxy().join("haproxy.cfg");
     fs::write(&settings, configuration(layout, record))?;
     fs::set_permissions(&settings, fs::Permissions::from_mode(0o644))?;
+    let routed = |service: &&ServiceRecord| service.kind == ServiceKind::ReadOnly;
+    for service in record.services.iter().filter(routed) {
+        let reads = backend(service);
+        let map = method_map(layout, service);
+        fs::write(&map, format!("GET {reads}\nHEAD {reads}\n"))?;
+        fs::set_permissions(&map, fs::Permissions::from_mode(0o644))?;
+    }
     let state = layout.haproxy().join(SERVER_STATE);
     if !state.exists() {
         // Nothing saved yet; without the file HAProxy warns at every start.
@@ -125,27 +146,43 @@ defaults
         state = layout.haproxy().join(SERVER_STATE).display(),
     );
     for service in &record.services {
-        let name = &service.name;
+        let (name, reads) = (&service.name, backend(service));
         // Writing into a String cannot fail.
         let _ = write!(
             text,
             "
 frontend {name}
     bind 127.0.0.1:{port}
-    default_backend {name}
-
-backend {name}
-    balance roundrobin
-    http-response set-header X-Served-By %s
 ",
             port = service.port
         );
-        for guest in record.members(name) {
+        if reads != *name {
+            let map = method_map(layout, service);
             let _ = writeln!(
                 text,
-                "    server {} 127.0.0.1:{} weight 100 check inter 500 fall 4 rise 1",
-                guest.name, guest.port
+                "    use_backend %[method,map({},{name})]",
+                map.display()
             );
+        }
+        let _ = writeln!(text, "    default_backend {name}");
+        let mut backends = vec![name, &reads];
+        backends.dedup();
+        for backend in backends {
+            let _ = write!(
+                text,
+                "
+backend {backend}
+    balance roundrobin
+    http-response set-header X-Served-By %s
+"
+            );
+            for guest in record.members(name) {
+                let _ = writeln!(
+                    text,
+                    "    server {} 127.0.0.1:{} weight 100 check inter 500 fall 4 rise 1",
+                    guest.name, guest.port
+                );
+            }
         }
     }
     text

@@ -59,6 +59,8 @@ pub struct LabService {
     pub guest_port: u16,
     pub probe_path: String,
     pub url: String,
+    /// Of a read-only service.
+    pub method_map: Option<String>,
 }
 
 /// A folder without a lab gives an empty status that is not up.
@@ -113,7 +115,7 @@ pub fn of(layout: &Layout) -> Result<LabStatus, Problem> {
         service_url: record.service(load::SURGING).map(service_url),
         haproxy_uri: Some(format!("haproxy+unix://{socket}")),
         haproxy_socket: Some(socket),
-        services: services(&record),
+        services: services(layout, &record),
         surge: surge.filter(|surge| surge.factor > 1.0 && surge.holds_at(now())),
         load_requests_per_second: load_state.map(|state| {
             state
@@ -125,14 +127,14 @@ pub fn of(layout: &Layout) -> Result<LabStatus, Problem> {
     })
 }
 
-fn services(record: &Record) -> Vec<LabService> {
+fn services(layout: &Layout, record: &Record) -> Vec<LabService> {
     record
         .services
         .iter()
         .map(|service| LabService {
             name: service.name.clone(),
             kind: service.kind,
-            backend: service.name.clone(),
+            backend: balancer::backend(service),
             members: record
                 .members(&service.name)
                 .map(|guest| (guest.name.clone(), guest.name.clone()))
@@ -140,6 +142,8 @@ fn services(record: &Record) -> Vec<LabService> {
             guest_port: 80,
             probe_path: "/".to_owned(),
             url: service_url(service),
+            method_map: (service.kind == ServiceKind::ReadOnly)
+                .then(|| balancer::method_map(layout, service).display().to_string()),
         })
         .collect()
 }

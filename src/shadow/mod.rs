@@ -314,6 +314,9 @@ pub struct ShareSpec {
     /// 0..=1.
     pub share: f64,
     pub previous_share: f64,
+    /// Only GET and HEAD reach the shadow, by this map of the balancer.
+    #[serde(default)]
+    pub method_map: Option<String>,
 }
 
 /// What a plan relies on; checked once more on fresh inventory when the operation opens.
@@ -364,6 +367,11 @@ pub enum Precondition {
     /// The shadow stands in its primary's place, and that is not settled yet.
     InCommitWindow {
         shadow: ShadowId,
+    },
+    /// So much memory is free beside what shadows that are off are promised.
+    MemoryFree {
+        pool: PoolId,
+        memory_bytes: u64,
     },
     /// The point is still there, on these layers.
     PointStands {

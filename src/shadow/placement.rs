@@ -45,20 +45,23 @@ struct Candidate<'a> {
     storage: &'a str,
     /// 0..=1 of the pool's memory that is free after placement and all promises.
     free_after: f64,
+    /// The room is kept for shadows: nobody else loses it.
+    reserved: bool,
 }
 
 impl Candidate<'_> {
     /// Whole percents are what decides: finer differences are noise, and then a calmer pool is better.
-    fn rank(&self) -> (i64, i64) {
+    fn rank(&self) -> (bool, i64, i64) {
         (
+            !self.reserved,
             -(self.free_after * 100.0).floor() as i64,
             (self.pool.contention.unwrap_or(0.0) * 1000.0).round() as i64,
         )
     }
 }
 
-/// Chooses the pool that is disturbed least: most memory free after placement, then least contention. Nothing that
-/// runs is moved to make room.
+/// Chooses the pool that is disturbed least: one that keeps room for shadows, then most memory free after placement,
+/// then least contention. Nothing that runs is moved to make room.
 ///
 /// # Errors
 /// No pool has room: each with its reason.
@@ -89,7 +92,12 @@ pub fn place(input: &PlacementInput, policy: &PlacementPolicy) -> Result<Placeme
         pool: best.pool.id.clone(),
         storage: best.storage.to_owned(),
         why: format!(
-            "{} of {}'s memory stays free, {}, and nothing has to move",
+            "{}{} of {}'s memory stays free, {}, and nothing has to move",
+            if best.reserved {
+                "room is reserved for shadows there, "
+            } else {
+                ""
+            },
             percent(best.free_after),
             best.pool.name,
             calm(best.pool)
@@ -135,11 +143,12 @@ fn consider<'a>(
     input
         .ledger
         .fits(&hold, pool, &storage.name, policy.pool_headroom)
-        .map_err(|shortfall| in_words(&shortfall, policy))?;
+        .map_err(|shortfall| in_words(&shortfall, policy.pool_headroom))?;
     Ok(Candidate {
         pool,
         storage: &storage.name,
         free_after: free_after(input.ledger, pool, &hold),
+        reserved: input.ledger.reserved_in(&pool.id).is_some(),
     })
 }
 
@@ -150,7 +159,8 @@ fn free_after(ledger: &Ledger, pool: &Pool, hold: &Hold) -> f64 {
     free as f64 / pool.memory_bytes.max(1) as f64
 }
 
-fn in_words(shortfall: &Shortfall, policy: &PlacementPolicy) -> String {
+/// What a pool lacks, for people; it begins with "its" or a figure.
+pub fn in_words(shortfall: &Shortfall, headroom: f64) -> String {
     match *shortfall {
         Shortfall::Cpus { needed, cpus } => {
             format!("its hosts have {cpus} CPUs, {needed} are needed")
@@ -159,7 +169,7 @@ fn in_words(shortfall: &Shortfall, policy: &PlacementPolicy) -> String {
             "{} of memory needed, {} free after promises and {} of headroom",
             bytes(needed),
             bytes(free),
-            percent(policy.pool_headroom)
+            percent(headroom)
         ),
         Shortfall::Disk { needed, free } => format!(
             "{} of disk needed, {} free after promises",
@@ -167,13 +177,31 @@ fn in_words(shortfall: &Shortfall, policy: &PlacementPolicy) -> String {
             bytes(free)
         ),
         Shortfall::NoStorage => "it has no storage for disks".to_owned(),
+        Shortfall::Reserved {
+            needed,
+            left,
+            reserved,
+        } => format!(
+            "{} of memory needed, {} left of {} that are reserved for shadows",
+            bytes(needed),
+            bytes(left),
+            bytes(reserved)
+        ),
+        Shortfall::HostLoss { needed, free, host } => format!(
+            "{} of memory needed, {} free, and {} must stay free should one of its hosts be lost",
+            bytes(needed),
+            bytes(free),
+            bytes(host)
+        ),
     }
 }
 
 fn behind(other: &Candidate, best: &Candidate) -> String {
     let (own, better) = (percent(other.free_after), percent(best.free_after));
     let best_name = &best.pool.name;
-    if own != better {
+    if best.reserved && !other.reserved {
+        format!("no room is reserved for shadows there, as it is on {best_name}")
+    } else if own != better {
         format!("{own} of its memory would stay free, {better} on {best_name}")
     } else if other.rank() == best.rank() {
         format!("as good as {best_name}, which comes first by name")

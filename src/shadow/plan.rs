@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Plan, PlanKind, Precondition, ShadowSpec, ShareSpec, Step};
 use crate::{
-    inventory::{Owner, Service, ServiceKind},
+    inventory::{Owner, Service},
     traffic::ServerSpec,
     units::{Digest, ShadowId, Timestamp, VmId, Weight},
 };
@@ -112,7 +112,7 @@ pub struct Serving<'a> {
 impl<'a> Serving<'a> {
     /// The primary's balancer server, where a clone may serve beside it.
     fn primary_server(&self, vm: &VmId) -> Option<&'a str> {
-        if !allows_clone(self.service.kind) {
+        if !self.service.allows_clone() {
             return None;
         }
         self.service
@@ -121,11 +121,6 @@ impl<'a> Serving<'a> {
             .find(|member| member.vm == *vm)
             .map(|member| member.server.as_str())
     }
-}
-
-/// Whether a copy that forgets its writes may answer for this kind of service.
-pub const fn allows_clone(kind: ServiceKind) -> bool {
-    matches!(kind, ServiceKind::Stateless | ServiceKind::ReadOnly)
 }
 
 fn service_allows(service: &Service) -> Precondition {
@@ -151,6 +146,7 @@ fn share_spec(
         base_weight: serving.base_weight,
         share: 0.0,
         previous_share: 0.0,
+        method_map: serving.service.method_map.clone(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! shadow has the fewest vCPUs that carry the share within the same bound, and the primary's memory: a clone of a
 //! running system needs its working set whatever its traffic is. With a share of 0 it replicates and is powered off.
 
-use super::{Need, Reason, Sizing, plan::allows_clone};
+use super::{Need, Reason, Sizing};
 use crate::{
     forecast::Outlook,
     inventory::{Service, Vm},
@@ -51,7 +51,7 @@ pub const fn follows_traffic(metric: Metric) -> bool {
 /// Whether any of `vm`'s traffic can go to a clone.
 pub fn may_share(service: Option<&Service>, vm: &VmId) -> bool {
     service.is_some_and(|service| {
-        allows_clone(service.kind) && service.members.iter().any(|member| member.vm == *vm)
+        service.allows_clone() && service.members.iter().any(|member| member.vm == *vm)
     })
 }
 
@@ -268,6 +268,7 @@ mod tests {
             guest_address: None,
             probe_path: "/".to_owned(),
             outbound_allowed: false,
+            method_map: (kind == ServiceKind::ReadOnly).then(|| "m".to_owned()),
         }
     }
 

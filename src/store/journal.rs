@@ -28,6 +28,8 @@ pub enum Kind {
     Proof,
     /// An entry of the calendar.
     Calendar,
+    /// What is kept for shadows in a pool.
+    Reserved,
     /// Stands while automation is stopped.
     Frozen,
 }
@@ -42,6 +44,7 @@ impl Kind {
             Self::Manifest => "manifest",
             Self::Proof => "proof",
             Self::Calendar => "calendar",
+            Self::Reserved => "reserved",
             Self::Frozen => "frozen",
         }
     }

@@ -12,6 +12,7 @@ use std::{
 use super::{DirectorError, ServerSpec, TrafficDirector, TrafficReading};
 use crate::units::{Timestamp, Weight, printable};
 
+mod methods;
 mod stats;
 mod wire;
 
@@ -278,6 +279,14 @@ impl TrafficDirector for HaproxyDirector {
             }
         }
         Ok(())
+    }
+
+    fn check_methods(&self, map: &str, backend: &str) -> Result<(), DirectorError> {
+        self.missing_methods(map, backend).map(drop)
+    }
+
+    fn ensure_methods(&self, map: &str, backend: &str) -> Result<(), DirectorError> {
+        self.add_methods(map, backend)
     }
 
     fn ensure_server_absent(&self, backend: &str, server: &str) -> Result<(), DirectorError> {

@@ -6,6 +6,7 @@ use crate::units::{Timestamp, Weight};
 
 pub mod gate;
 pub mod haproxy;
+pub mod methods;
 pub mod split;
 
 /// What a balancer says of one server. Counters run since its start or reload.
@@ -99,6 +100,19 @@ pub trait TrafficDirector: Send + Sync {
         backend: &str,
         weights: &[(String, Weight)],
     ) -> Result<(), DirectorError>;
+
+    /// Says whether a rule of the balancer goes by `map`, and the map leads nothing but GET and HEAD to `backend`.
+    /// Changes nothing.
+    ///
+    /// # Errors
+    /// When it is not so, or cannot be found out.
+    fn check_methods(&self, map: &str, backend: &str) -> Result<(), DirectorError>;
+
+    /// The same, and adds GET and HEAD to the map where they are missing.
+    ///
+    /// # Errors
+    /// As [`TrafficDirector::check_methods`], or when the balancer refuses.
+    fn ensure_methods(&self, map: &str, backend: &str) -> Result<(), DirectorError>;
 
     /// Drains and removes the server.
     ///

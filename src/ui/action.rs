@@ -95,7 +95,9 @@ impl Action {
         match self {
             Self::Now => "What needs a decision",
             Self::Fleet => "Every VM, as a heatmap and as a table",
-            Self::Capacity => "How long each pool lasts, and what forecasts were worth",
+            Self::Capacity => {
+                "How long each pool lasts, what is kept for shadows, and what forecasts were worth"
+            }
             Self::Shadows => "Each shadow with its lag, recovery points and traffic",
             Self::Timeline => "Operations with their steps, and what happened",
             Self::Events => "What is known to come, and what it does to the load",

@@ -71,7 +71,7 @@ impl Balancer {
 
     fn try_start() -> std::io::Result<Option<Self>> {
         let folder = TempDir::new()?;
-        let names = ["fe", "fe_two", "primary", "other", "shadow"];
+        let names = ["fe", "fe_two", "fe_methods", "primary", "other", "shadow"];
         let held: Vec<_> = names
             .iter()
             .map(|_| TcpListener::bind("127.0.0.1:0"))
@@ -83,6 +83,9 @@ impl Balancer {
             .collect::<std::io::Result<_>>()?;
         let config = folder.path().join("haproxy.cfg");
         fs::write(&config, configuration(&folder, &ports))?;
+        for map in ["methods.map", "other.map"] {
+            fs::write(folder.path().join(map), "")?;
+        }
         drop(held);
         let process = Command::new("haproxy")
             .arg("-db")
@@ -127,6 +130,11 @@ impl Balancer {
         format!("haproxy+unix://{}", self.socket("operator.sock").display())
     }
 
+    /// A file as the configuration names it.
+    pub fn file(&self, name: &str) -> String {
+        self.socket(name).display().to_string()
+    }
+
     /// What somebody else at the socket does.
     pub fn raw(&self, command: &str) -> String {
         let mut stream = UnixStream::connect(self.socket("admin.sock")).unwrap();
@@ -145,14 +153,21 @@ impl Balancer {
             let all: Vec<_> = (0..clients)
                 .map(|client| {
                     let own = requests / clients + usize::from(client < requests % clients);
-                    scope.spawn(move || client_load(port, path, own))
+                    scope.spawn(move || client_load(port, &["GET"], path, own))
                 })
                 .collect();
             for client in all {
-                sum.add(&client.join().unwrap());
+                for tally in client.join().unwrap() {
+                    sum.add(&tally);
+                }
             }
         });
         sum
+    }
+
+    /// Sends `requests` of every method in turn over one connection; a tally for each method.
+    pub fn load_mixed(&self, frontend: &str, methods: &[&str], requests: usize) -> Vec<Tally> {
+        client_load(self.ports[frontend], methods, "/", requests * methods.len())
     }
 
     /// Lets the process hang.
@@ -177,8 +192,8 @@ impl Drop for Balancer {
 
 fn configuration(folder: &TempDir, ports: &BTreeMap<&str, u16>) -> String {
     let folder = folder.path().display();
-    let [fe, fe_two, primary, other, shadow] =
-        ["fe", "fe_two", "primary", "other", "shadow"].map(|name| ports[name]);
+    let [fe, fe_two, fe_methods, primary, other, shadow] =
+        ["fe", "fe_two", "fe_methods", "primary", "other", "shadow"].map(|name| ports[name]);
     format!(
         "global
   stats socket {folder}/admin.sock mode 600 level admin
@@ -195,6 +210,14 @@ frontend fe
 frontend fe_two
   bind 127.0.0.1:{fe_two}
   default_backend two
+frontend fe_methods
+  bind 127.0.0.1:{fe_methods}
+  use_backend %[method,map({folder}/methods.map,be)]
+  default_backend be
+backend reads
+  balance roundrobin
+  option httpchk GET /
+  server primary 127.0.0.1:{primary} weight 100 check inter 500
 backend be
   balance roundrobin
   option httpchk GET /
@@ -230,27 +253,38 @@ frontend stand_in_shadow
     )
 }
 
-fn client_load(port: u16, path: &str, requests: usize) -> Tally {
-    let mut tally = Tally::default();
+fn client_load(port: u16, methods: &[&str], path: &str, requests: usize) -> Vec<Tally> {
+    let mut tallies = vec![Tally::default(); methods.len()];
     let mut connection = None;
-    for _ in 0..requests {
+    for request in 0..requests {
+        let place = request % methods.len();
         let stream = connection.take().unwrap_or_else(|| {
             let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
             stream.set_nodelay(true).unwrap();
             BufReader::new(stream)
         });
-        let (answer, kept) = ask(stream, path);
-        *tally.0.entry(answer).or_default() += 1;
+        let (answer, kept) = ask(stream, methods[place], path);
+        *tallies[place].0.entry(answer).or_default() += 1;
         connection = kept;
     }
-    tally
+    tallies
 }
 
 /// One request; gives the connection back where it goes on.
-fn ask(mut stream: BufReader<TcpStream>, path: &str) -> (String, Option<BufReader<TcpStream>>) {
+fn ask(
+    mut stream: BufReader<TcpStream>,
+    method: &str,
+    path: &str,
+) -> (String, Option<BufReader<TcpStream>>) {
+    // What may have a body says that it has none.
+    let body = if method == "GET" {
+        ""
+    } else {
+        "Content-Length: 0\r\n"
+    };
     stream
         .get_mut()
-        .write_all(format!("GET {path} HTTP/1.1\r\nHost: shop\r\n\r\n").as_bytes())
+        .write_all(format!("{method} {path} HTTP/1.1\r\nHost: shop\r\n{body}\r\n").as_bytes())
         .unwrap();
     let mut line = String::new();
     stream.read_line(&mut line).unwrap();

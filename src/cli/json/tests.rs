@@ -99,6 +99,7 @@ fn share_step() -> Step {
         base_weight: Weight(100),
         share: 0.25,
         previous_share: 0.0,
+        method_map: None,
     })
 }
 
@@ -250,6 +251,7 @@ fn service() -> ServiceView {
             guest_address: None,
             probe_path: "/".to_owned(),
             outbound_allowed: false,
+            method_map: None,
         },
         servers: vec![server("w1", false, 75), server("s00000001", true, 25)],
         shadow_share: 0.25,

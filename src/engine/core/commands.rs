@@ -41,7 +41,13 @@ impl Core {
                 return self.arm_source(at, to, &name, armed, out);
             }
             Command::SourceRemove { name } => self.remove_source(at, &name, out),
-            mapping @ Command::ServiceMap { .. } => self.map_service(at, mapping, out),
+            mapping @ Command::ServiceMap { .. } => match self.checked_service(mapping) {
+                Ok(service) => match service.method_map.clone() {
+                    Some(map) => return self.look_for_methods(to, service, map, out),
+                    None => Ok(self.keep_service(at, service, out)),
+                },
+                Err(problem) => Err(problem),
+            },
             Command::ServiceRemove { name } => self.remove_service(at, &name, out),
             Command::EventPut { event } => self.put_event(at, *event, out),
             Command::EventsImport { events } => self.import_events(at, events, out),
@@ -128,6 +134,13 @@ impl Core {
             Command::OperationResume { operation, by } => self
                 .resume(at, &operation, by, out)
                 .map(|()| Answer::Started { operation }),
+            Command::Reserve {
+                pool,
+                share,
+                until,
+                by,
+            } => self.reserve(at, &pool, share, until, by, out),
+            Command::ReserveRelease { pool, by } => self.release_reservation(at, &pool, &by, out),
             Command::Freeze { frozen, by } => self.freeze(at, frozen, &by, out),
             Command::Settings => Ok(Answer::Settings {
                 file: self.settings_file.name.clone(),
@@ -264,7 +277,8 @@ impl Core {
         }
     }
 
-    fn map_service(&mut self, at: Timestamp, mapping: Command, out: &mut Vec<Effect>) -> Reply {
+    /// The service as it would be kept, where nothing speaks against it.
+    fn checked_service(&self, mapping: Command) -> Result<Service, Problem> {
         let what = "The service was not mapped.";
         let Command::ServiceMap {
             name,
@@ -276,6 +290,7 @@ impl Core {
             guest_address,
             probe_path,
             outbound_allowed,
+            method_map,
         } = mapping
         else {
             return Err(super::unexpected_outcome(what));
@@ -327,7 +342,7 @@ impl Core {
             ));
         }
         let service = Service {
-            name: name.clone(),
+            name,
             kind,
             director,
             backend,
@@ -336,10 +351,22 @@ impl Core {
             guest_address,
             probe_path,
             outbound_allowed,
+            method_map,
         };
+        Self::check_method_map(&service)?;
+        Ok(service)
+    }
+
+    pub(super) fn keep_service(
+        &mut self,
+        at: Timestamp,
+        service: Service,
+        out: &mut Vec<Effect>,
+    ) -> Answer {
+        let name = service.name.clone();
         out.push(Effect::Put(Document::Service(service.clone())));
-        self.services.insert(name.clone(), service);
         let text = format!("Service {name} mapped");
+        self.services.insert(name, service);
         self.event(
             at,
             TimelineKind::Traffic,
@@ -349,7 +376,7 @@ impl Core {
             false,
             out,
         );
-        Ok(Answer::Done { text })
+        Answer::Done { text }
     }
 
     fn director_for(&self, what: &str, named: Option<SourceName>) -> Result<SourceName, Problem> {

@@ -25,7 +25,7 @@ use crate::{
     policy::{Limits, Settings},
     problem::Problem,
     replication::{IncrementSpec, Manifest, Merge, Progress, cycle::Shipped},
-    reservation::Ledger,
+    reservation::{Ledger, Reserved},
     shadow::{CloneSpec, PlanKind, Proposal, ShareSpec, Step, hold::Held},
     telemetry::prometheus::{PrometheusError, backfill::Wanted},
     traffic::{DirectorError, ServerSpec, TrafficReading},
@@ -45,10 +45,13 @@ mod commands;
 mod decisions;
 mod history;
 mod judge;
+mod methods;
 mod operations;
 mod promotion;
+mod proofs;
 mod proposals;
 mod replicas;
+mod reservations;
 mod settings;
 mod shadows;
 mod sources;
@@ -185,6 +188,8 @@ pub enum Document {
     ProofGone(OperationId),
     Event(Box<Event>),
     EventGone(EventId),
+    Reserved(Box<Reserved>),
+    ReservedGone(PoolId),
     /// Automation is stopped, across restarts too.
     Frozen(bool),
 }
@@ -265,6 +270,12 @@ pub enum Action {
         /// What errors call it.
         name: SourceName,
         uri: String,
+    },
+    /// Look whether a map of the balancer leads only reading requests to a backend.
+    CheckMethods {
+        director: SourceName,
+        map: String,
+        backend: String,
     },
     /// Take or keep the right to change a host.
     Lease {
@@ -407,6 +418,10 @@ enum Pending {
     TestSource {
         to: ReplyTo,
     },
+    MapService {
+        to: ReplyTo,
+        service: Box<Service>,
+    },
     Arm {
         to: ReplyTo,
         source: SourceName,
@@ -515,6 +530,7 @@ pub struct Kept {
     pub manifests: Vec<Manifest>,
     pub proofs: Vec<Proof>,
     pub calendar: Vec<Event>,
+    pub reserved: Vec<Reserved>,
     pub rows: Vec<JournalRow>,
     /// Newest first.
     pub events: Vec<TimelineEntry>,
@@ -575,6 +591,9 @@ impl Core {
         }
         for manifest in kept.manifests {
             core.manifests.insert(manifest.shadow.clone(), manifest);
+        }
+        for reserved in kept.reserved {
+            core.ledger.reserve(reserved);
         }
         for proof in kept.proofs {
             core.proofs.insert(proof.operation.clone(), proof);
@@ -667,6 +686,7 @@ impl Core {
         self.watch_promotions(at, out);
         self.run_validations(at, out);
         self.expire_proposals(at, out);
+        self.expire_reservations(at, out);
         self.age_vms(at);
         self.decide(at, out);
         self.refresh_forecasts(at, out);
@@ -703,6 +723,10 @@ impl Core {
             }
             Pending::Repair { shadow } => self.repaired(at, &shadow, result, out),
             Pending::AddSource { to, config } => self.source_examined(at, to, config, result, out),
+            Pending::MapService { to, service } => {
+                let reply = self.methods_looked_at(at, *service, result, out);
+                out.push(Effect::Reply { to, reply });
+            }
             Pending::Arm { to, source } => self.armed(at, to, &source, result, out),
             Pending::Lease { source } => self.lease_ended(at, &source, result, out),
             Pending::TestSource { to } => {

@@ -9,7 +9,7 @@ use crate::{
         snapshot::TimelineKind,
     },
     health::HealthState,
-    inventory::{DiskFormat, Owner, Pool, PowerState, Service, Vm},
+    inventory::{DiskFormat, Owner, Pool, PowerState, Service, ServiceKind, Vm},
     problem::Problem,
     shadow::{
         Check, CheckOutcome, Need, Placement, Plan, PlanKind, Proposal, ProposalState, Reason,
@@ -606,13 +606,18 @@ impl Core {
             "{} keeps {percent:.0} % of its memory free",
             pool.name
         )));
+        checks.extend(self.room_check(pool, sizing.memory_bytes));
         for problem in self.unmet(plan, at) {
             checks.push(blocks(problem));
         }
         match service {
-            Some(service) if plan::allows_clone(service.kind) => {
+            Some(service) if service.allows_clone() => {
                 checks.push(passed(format!("{} may be served by a copy", service.name)));
             }
+            Some(service) if service.kind == ServiceKind::ReadOnly => checks.push(note(format!(
+                "{} is read-only and not routed by method: its copy replicates and takes no traffic",
+                service.name
+            ))),
             Some(service) => checks.push(note(format!(
                 "{} keeps state: its copy replicates and takes no traffic",
                 service.name

@@ -414,6 +414,7 @@ impl Core {
         self.vms.retain(|id, _| id.source() != *name);
         self.pools.retain(|id, _| id.source() != *name);
         self.balancers.remove(name);
+        self.drop_reservations_of(name, out);
         let services: Vec<_> = self
             .services
             .values()

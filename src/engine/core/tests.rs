@@ -6,6 +6,8 @@ use crate::{
     shadow::ProposalState,
 };
 
+mod reservations;
+
 const GIB: u64 = 1 << 30;
 const START: i64 = 1_000_000;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Core, Pending, SourceRole, VmRecord, validate::failed};
+use super::{Core, Pending, SourceRole, VmRecord, proofs::failed};
 use crate::{
     engine::snapshot::{
         Alarm, EventView, GateView, OperationState, OperationView, ServerView, ServiceView,
@@ -83,6 +83,7 @@ impl Core {
                 .values()
                 .map(|shadow| self.shadow_view(at, shadow))
                 .collect(),
+            reservations: self.reservation_views(),
             calendar: self.calendar_views(at),
             timeline: events,
             alarms: self.alarms(at),
@@ -506,6 +507,7 @@ impl Core {
                 });
             }
         }
+        alarms.extend(self.reservation_alarms(at));
         let parked = self
             .operations
             .values()

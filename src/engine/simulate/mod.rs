@@ -144,6 +144,7 @@ impl Simulation {
             manifests: self.journal.all(Kind::Manifest)?,
             proofs: self.journal.all(Kind::Proof)?,
             calendar: self.journal.all(Kind::Calendar)?,
+            reserved: self.journal.all(Kind::Reserved)?,
             rows: self.journal.rows()?,
             ..Kept::default()
         };
@@ -416,6 +417,10 @@ impl Life<'_> {
             Document::ProofGone(operation) => journal.delete(Kind::Proof, operation.as_str()),
             Document::Event(event) => journal.put(Kind::Calendar, event.id.as_str(), &*event),
             Document::EventGone(id) => journal.delete(Kind::Calendar, id.as_str()),
+            Document::Reserved(reserved) => {
+                journal.put(Kind::Reserved, reserved.pool.as_str(), &*reserved)
+            }
+            Document::ReservedGone(pool) => journal.delete(Kind::Reserved, pool.as_str()),
             Document::Frozen(frozen) => journal.put_frozen(frozen),
             Document::Source(_)
             | Document::SourceGone(_)

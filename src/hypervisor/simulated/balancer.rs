@@ -358,6 +358,15 @@ impl TrafficDirector for Director {
         })
     }
 
+    fn check_methods(&self, _map: &str, _backend: &str) -> Result<(), DirectorError> {
+        let why = "the simulated balancer does not route by method";
+        Err(DirectorError::Refused(why.to_owned()))
+    }
+
+    fn ensure_methods(&self, map: &str, backend: &str) -> Result<(), DirectorError> {
+        self.check_methods(map, backend)
+    }
+
     fn ensure_server_absent(&self, backend: &str, server: &str) -> Result<(), DirectorError> {
         self.call(Verb::EnsureServerAbsent, |world, _| {
             let Some(found) = world.balancer.backends.get_mut(backend) else {

@@ -128,6 +128,7 @@ impl Fleet {
                 guest_address: None,
                 probe_path: service.probe_path.clone(),
                 outbound_allowed: false,
+                method_map: None,
             })
             .filter(|service| !service.members.is_empty())
             .collect()

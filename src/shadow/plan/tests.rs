@@ -2,7 +2,9 @@ use proptest::prelude::*;
 
 use super::{create::shadow_name, *};
 use crate::{
-    inventory::{Disk, DiskFormat, Pool, PowerState, Role, ServiceMember, Storage, Vm},
+    inventory::{
+        Disk, DiskFormat, Pool, PowerState, Role, ServiceKind, ServiceMember, Storage, Vm,
+    },
     metrics::Metric,
     replication::{Consistency, RecoveryPoint},
     shadow::{Need, Reason, Sizing, Urgency},
@@ -82,6 +84,7 @@ fn service(kind: ServiceKind) -> Service {
         guest_address: None,
         probe_path: "/".to_owned(),
         outbound_allowed: false,
+        method_map: (kind == ServiceKind::ReadOnly).then(|| "/etc/m".to_owned()),
     }
 }
 

@@ -99,8 +99,13 @@ pub fn describe(step: &Step) -> String {
             )
         }
         Step::SetShare(share) => format!(
-            "Move {} of the primary's traffic to the shadow (weights {})",
+            "Move {} of the primary's {} to the shadow (weights {})",
             percent(share.share),
+            if share.method_map.is_some() {
+                "GET and HEAD requests"
+            } else {
+                "traffic"
+            },
             pair(share)
         ),
         Step::AwaitDrained {
@@ -206,8 +211,15 @@ pub fn command_text(step: &Step) -> String {
         Step::SetShare(share) => {
             let (primary, shadow) = split::weights(share.base_weight, share.share);
             let backend = printable(&share.backend);
+            let map = match &share.method_map {
+                Some(map) if share.share > 0.0 => {
+                    let map = printable(map);
+                    format!("add map {map} GET {backend}; add map {map} HEAD {backend}; ")
+                }
+                _ => String::new(),
+            };
             format!(
-                "set weight {backend}/{} {}; set weight {backend}/{} {}",
+                "{map}set weight {backend}/{} {}; set weight {backend}/{} {}",
                 printable(&share.primary_server),
                 primary.0,
                 share.shadow_server,

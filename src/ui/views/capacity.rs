@@ -1,8 +1,10 @@
-//! How long each pool lasts, and what forecasts were worth.
+//! How long each pool lasts, what is kept in it for shadows, and what forecasts were worth.
 
 use eframe::egui::{Rect, Ui, pos2, vec2};
 
-use super::{capacity_record::RecordTab, capacity_runway::RunwayTab, empty};
+use super::{
+    capacity_record::RecordTab, capacity_reserved::ReservedTab, capacity_runway::RunwayTab, empty,
+};
 use crate::{
     metrics::Metric,
     ui::{
@@ -19,6 +21,7 @@ const BAR: f32 = 56.0;
 enum Tab {
     #[default]
     Runway,
+    Reserved,
     Record,
 }
 
@@ -26,6 +29,7 @@ pub struct CapacityView {
     tab: Tab,
     metric: Metric,
     runway: RunwayTab,
+    reserved: ReservedTab,
     record: RecordTab,
 }
 
@@ -35,6 +39,7 @@ impl Default for CapacityView {
             tab: Tab::default(),
             metric: Metric::Cpu,
             runway: RunwayTab::default(),
+            reserved: ReservedTab::default(),
             record: RecordTab::default(),
         }
     }
@@ -54,9 +59,16 @@ impl CapacityView {
         text::hline(ui, bar.left()..=bar.right(), bar.bottom(), tokens.line);
         part(ui, "bar", bar, |ui| {
             let at = |x: f32| pos2(x, bar.center().y - 16.0);
-            let tabs = [(Tab::Runway, "Runway"), (Tab::Record, "Forecast record")];
+            let tabs = [
+                (Tab::Runway, "Runway"),
+                (Tab::Reserved, "Reserved"),
+                (Tab::Record, "Forecast record"),
+            ];
             let left = bar.left() + 24.0;
             let right = button::segments(ui, at(left), 32.0, &tabs, &mut self.tab, true);
+            if self.tab == Tab::Reserved {
+                return;
+            }
             let metrics = [(Metric::Cpu, "CPU"), (Metric::Memory, "Memory")];
             let right =
                 button::segments(ui, at(right + 16.0), 32.0, &metrics, &mut self.metric, true);
@@ -67,6 +79,9 @@ impl CapacityView {
         match self.tab {
             Tab::Runway => part(ui, "runway", below, |ui| {
                 self.runway.ui(ui, below, self.metric, pass);
+            }),
+            Tab::Reserved => part(ui, "reserved", below, |ui| {
+                self.reserved.ui(ui, below, pass);
             }),
             Tab::Record => part(ui, "record", below, |ui| {
                 self.record.ui(ui, below, self.metric, pass);

@@ -5,7 +5,7 @@ use eframe::egui::{
 };
 use egui_material_icons::icons;
 
-use super::source_list;
+use super::{history_import::HistoryImport, source_list};
 use crate::ui::widgets::field::text_field;
 use crate::{
     engine::command::{Answer, Command, Reply},
@@ -13,6 +13,7 @@ use crate::{
     inventory::Role,
     problem::Problem,
     ui::{
+        files::Ask,
         pass::{Go, Pass, Screen},
         theme::{self, radius},
         widgets::{
@@ -33,8 +34,8 @@ pub enum Tested {
     Failed(Problem),
 }
 
-#[derive(Default)]
 pub struct SourcesView {
+    import: HistoryImport,
     uri: String,
     name: String,
     role: Role,
@@ -46,7 +47,20 @@ pub struct SourcesView {
 }
 
 impl SourcesView {
+    pub fn new(ask: Ask) -> Self {
+        Self {
+            import: HistoryImport::new(ask),
+            uri: String::new(),
+            name: String::new(),
+            role: Role::default(),
+            tested: None,
+            removing: None,
+            listed: Vec::new(),
+        }
+    }
+
     pub fn answered(&mut self, command: &Command, reply: &Reply) {
+        self.import.answered(command, reply);
         let (uri, own) = match command {
             Command::SourceAdd { uri, .. } => (uri, true),
             Command::SourceTest { uri } => (uri, *uri == self.uri.trim()),
@@ -108,6 +122,9 @@ impl SourcesView {
                 self.add_card(ui, first_run, pass);
                 if first_run {
                     next_steps(ui);
+                } else {
+                    ui.add_space(28.0);
+                    self.import.ui(ui, pass);
                 }
                 ui.add_space(40.0);
             });

@@ -61,6 +61,7 @@ pub(super) fn share_step(name: &str, share: f64, previous_share: f64) -> Step {
         base_weight: Weight(100),
         share,
         previous_share,
+        method_map: None,
     })
 }
 

@@ -220,6 +220,7 @@ pub(super) fn services() -> Vec<ServiceView> {
                 guest_address: None,
                 probe_path: "/".to_owned(),
                 outbound_allowed: false,
+                method_map: None,
             },
             servers: Vec::new(),
             shadow_share: share,
