@@ -368,6 +368,11 @@ pub enum Precondition {
     InCommitWindow {
         shadow: ShadowId,
     },
+    /// So much memory is free beside what shadows that are off are promised.
+    MemoryFree {
+        pool: PoolId,
+        memory_bytes: u64,
+    },
     /// The point is still there, on these layers.
     PointStands {
         shadow: ShadowId,

@@ -320,6 +320,28 @@ impl Core {
             Precondition::NoShadowYet { vm } => self
                 .shadow_of(vm)
                 .map(|shadow| format!("{shadow} is its shadow already")),
+            Precondition::MemoryFree { pool, memory_bytes } => {
+                let Some(found) = self.pools.get(pool) else {
+                    return Some(format!("{pool} is gone"));
+                };
+                // What runs is missing from the free memory already.
+                let promised: u64 = self
+                    .shadows
+                    .values()
+                    .filter(|shadow| !shadow.running)
+                    .filter_map(|shadow| shadow.hold.as_ref())
+                    .filter(|hold| hold.pool == *pool)
+                    .map(|hold| hold.memory_bytes)
+                    .sum();
+                let free = found.memory_free_bytes.saturating_sub(promised);
+                (free < *memory_bytes).then(|| {
+                    format!(
+                        "{pool} has {} free, {} are needed",
+                        plan_bytes(free),
+                        plan_bytes(*memory_bytes)
+                    )
+                })
+            }
             Precondition::PointStands {
                 shadow,
                 point,
@@ -460,7 +482,9 @@ fn hypervisors_of(plan: &Plan) -> BTreeSet<SourceName> {
         .iter()
         .filter_map(|condition| match condition {
             Precondition::SameVm { vm, .. } | Precondition::Replicable { vm } => Some(vm.source()),
-            Precondition::PoolHas { pool, .. } => Some(pool.source()),
+            Precondition::PoolHas { pool, .. } | Precondition::MemoryFree { pool, .. } => {
+                Some(pool.source())
+            }
             _ => None,
         })
         .collect()

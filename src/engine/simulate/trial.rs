@@ -24,6 +24,7 @@ use crate::{
     shadow::{Proposal, ProposalState},
     store::{StoreError, journal::Kind},
     units::{ProposalId, SourceName, Timestamp},
+    validation::proof::Proof,
 };
 
 /// How often the operator and the faults look in.
@@ -87,6 +88,8 @@ pub struct Figures {
     pub samples_out: u64,
     pub proposals: u64,
     pub operations: Ended,
+    /// Points that passed or did not, of those whose evidence is kept.
+    pub proofs: u64,
     pub faults: BTreeMap<Fault, u32>,
     /// What must never be, and was; in the order in which it was found.
     pub violations: Vec<String>,
@@ -325,6 +328,10 @@ impl Trial<'_> {
                 }
             }
         }
+        let concluded = |proof: &&Proof| proof.concluded();
+        self.figures.proofs = (self.world.journal.all::<Proof>(Kind::Proof)?.iter())
+            .filter(concluded)
+            .count() as u64;
         self.look_at_shadows(&now)
     }
 
@@ -409,6 +416,7 @@ mod tests {
         assert_eq!(figures.violations, [""; 0]);
         assert!(figures.operations.done > 0, "{figures:?}");
         assert_eq!(figures.operations.parked, 0, "{figures:?}");
+        assert!(figures.proofs > 0, "{figures:?}");
         // The first reading of a VM has no rate yet.
         assert!(
             figures.samples_out > figures.samples_in * 9 / 10,

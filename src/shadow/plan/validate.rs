@@ -65,12 +65,9 @@ pub fn validate_plan(input: &ValidateInput) -> Option<Plan> {
         },
     ];
     if input.running {
-        preconditions.push(Precondition::PoolHas {
+        preconditions.push(Precondition::MemoryFree {
             pool: spec.pool.clone(),
-            vcpus: spec.vcpus,
             memory_bytes: spec.memory_bytes,
-            storage: spec.storage.clone(),
-            disk_bytes: 0,
         });
     }
     Some(Plan {
