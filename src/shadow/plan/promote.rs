@@ -334,7 +334,7 @@ fn take_over(input: &PromoteInput, promoted: &ShadowSpec, point: u64, steps: &mu
             base_weight: serving.base_weight,
             share: 1.0,
             previous_share: 0.0,
-            // From here on it answers everything.
+            // It stands in its primary's place: what writes is for it as well.
             method_map: None,
         }),
     ]);
