@@ -334,6 +334,8 @@ fn take_over(input: &PromoteInput, promoted: &ShadowSpec, point: u64, steps: &mu
             base_weight: serving.base_weight,
             share: 1.0,
             previous_share: 0.0,
+            // It is no copy any more: it may get whatever its primary got here.
+            method_map: None,
         }),
     ]);
 }
