@@ -337,15 +337,6 @@ impl Core {
                     service.director
                 ),
             ));
-            checks.push(check(
-                service.method_map.is_none(),
-                format!("All requests of {} go to one backend", service.name),
-                format!(
-                    "{} sends what writes to another backend, where {name}'s shadow does not stand: map the service \
-                     as --stateless or --stateful, without a method map, once its balancer sends all requests to one",
-                    service.name
-                ),
-            ));
         }
         checks
     }
