@@ -112,14 +112,13 @@ fn what_stands_against_a_promotion_is_shown_and_keeps_it_from_being_approved() {
     assert!(commands(&mut window).is_empty());
 }
 
-#[test]
-fn the_window_of_a_promoted_shadow_has_both_ways_out() {
-    let mut window = open(fleet());
-    publish(&mut window, |now| {
+fn show_a_promoted_one(window: &mut Window) {
+    publish(window, |now| {
         let at = now.at;
         let found = now.shadows.iter_mut().find(|shadow| shadow.vm_name == VM);
         let shadow = found.expect("the sample has its shadow");
         shadow.state = ShadowState::Promoted;
+        (shadow.traffic_share, shadow.wanted_share) = (1.0, 1.0);
         shadow.promotion = Some(PromotionView {
             at: at.plus_secs(-420),
             until: at.plus_secs(1380),
@@ -130,11 +129,17 @@ fn the_window_of_a_promoted_shadow_has_both_ways_out() {
             accepted_bytes: Some(7_700_000),
         });
     });
-    key(&mut window, Key::Num4);
+    key(window, Key::Num4);
     window
         .get_by_label_contains(&format!("Shadow of {VM}"))
         .click();
-    settle(&mut window);
+    settle(window);
+}
+
+#[test]
+fn the_window_of_a_promoted_shadow_has_both_ways_out() {
+    let mut window = open(fleet());
+    show_a_promoted_one(&mut window);
     assert!(shows(&window, "23 min left"));
     press(&mut window, "Roll back");
     press(&mut window, "Commit");
@@ -146,4 +151,42 @@ fn the_window_of_a_promoted_shadow_has_both_ways_out() {
         ),
         "{sent:?}"
     );
+}
+
+fn dialog(theme: Theme, tag: &str, size: [f32; 2]) {
+    let mut window = open_as(fleet(), theme, size);
+    ask_for_it(
+        &mut window,
+        planned(PlanKind::Promote, CheckOutcome::Passed),
+    );
+    write(&mut window, "VM name", VM);
+    // The caret blinks by the clock.
+    key(&mut window, Key::Tab);
+    window.snapshot_options(format!("promote_{tag}"), &tolerant());
+}
+
+fn promoted(theme: Theme, tag: &str, size: [f32; 2]) {
+    let mut window = open_as(fleet(), theme, size);
+    show_a_promoted_one(&mut window);
+    window.snapshot_options(format!("promoted_{tag}"), &tolerant());
+}
+
+#[test]
+fn the_dialog_looks_as_it_did_in_the_dark() {
+    dialog(Theme::Dark, "dark", [1440.0, 900.0]);
+}
+
+#[test]
+fn the_dialog_looks_as_it_did_in_the_light_and_small() {
+    dialog(Theme::Light, "light", [1280.0, 720.0]);
+}
+
+#[test]
+fn a_promoted_shadow_looks_as_it_did_in_the_dark() {
+    promoted(Theme::Dark, "dark", [1440.0, 900.0]);
+}
+
+#[test]
+fn a_promoted_shadow_looks_as_it_did_in_the_light_and_small() {
+    promoted(Theme::Light, "light", [1280.0, 720.0]);
 }

@@ -144,6 +144,9 @@ crate::contract_tests!(Simulated::new();
     a_vm_that_we_did_not_make_is_left_alone,
     the_shadow_of_another_engine_is_left_alone,
     what_does_not_exist_is_not_found,
+    a_paused_primary_can_still_be_read_and_is_let_go,
+    a_primary_that_runs_on_is_not_powered_off_by_its_last_delta,
+    a_fenced_primary_is_off_until_it_is_let_go,
 );
 
 fn lost_reply() -> PlatformError {

@@ -315,6 +315,18 @@ impl Core {
                 ),
             ));
         }
+        if let Some(service) = self.service_of(&shadow.vm)
+            && service.method_map.is_some()
+        {
+            checks.push(Check {
+                outcome: CheckOutcome::Note,
+                text: format!(
+                    "Only GET and HEAD of {} go to the backend {}: where its other requests go is not changed",
+                    service.name,
+                    printable(&service.backend)
+                ),
+            });
+        }
         if let Some(service) = self.service_of(&shadow.vm) {
             let known = self.service_weights(shadow).is_some();
             checks.push(check(

@@ -78,7 +78,10 @@ impl Approval {
                 .max_height(room.max(160.0))
                 .show(ui, |ui| {
                     promotion::preflight(ui, proposal);
-                    changes(ui, proposal, pass.now);
+                    // Which side serves is said by the steps; peaks are not what this is about.
+                    if !promotion::asks_for_the_name(proposal.plan.kind) {
+                        changes(ui, proposal, pass.now);
+                    }
                     commands(ui, &proposal.plan);
                     undo(ui, &proposal.plan);
                 });

@@ -47,7 +47,7 @@ pub fn ui(
                 text::rule(ui, 12.0, 8.0);
             }
             traffic(ui, shadow, wanted, pass);
-            if let Some(gate) = &shadow.gate {
+            if let Some(gate) = shadow.gate.as_ref().filter(|_| shadow.promotion.is_none()) {
                 text::rule(ui, 12.0, 8.0);
                 gates(ui, gate, shadow);
             }
@@ -171,6 +171,11 @@ fn traffic(ui: &mut Ui, shadow: &ShadowView, wanted: &mut Option<Wanted>, pass: 
     }
     let (words, ink) = if drafted.is_some() && moved != Moved::Dragging {
         ("Weights are being set and read back.", tokens.cast)
+    } else if shadow.promotion.is_some() {
+        (
+            "It stands in its primary's place and takes all of it.",
+            tokens.dim,
+        )
     } else if !runs {
         ("It is powered off. A proposal starts it first.", tokens.dim)
     } else if (shadow.wanted_share - shadow.traffic_share).abs() > 0.005 {
@@ -320,7 +325,9 @@ fn held(ui: &mut Ui, shadow: &ShadowView, pass: &Pass<'_>) {
         || "all since the start".to_owned(),
         |lag| format::span(lag as i64),
     );
-    text::pair(ui, "Lost if started now", &lag, tokens.hi);
+    if shadow.promotion.is_none() {
+        text::pair(ui, "Lost if started now", &lag, tokens.hi);
+    }
 }
 
 /// Why nothing can be done with the shadow now.
