@@ -1,5 +1,8 @@
 //! Engines that die before and after every effect of creating and retiring a shadow, on the simulated fleet.
 
+#[path = "simulation/refresh.rs"]
+mod refresh;
+
 use std::time::Duration;
 
 use shadowcast::{

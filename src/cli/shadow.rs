@@ -1,5 +1,5 @@
-//! `shadow create|list|show|sync|promote|commit|rollback|retire` and those of [`prove`]: shadows by hand. What changes
-//! something prints its plan and asks.
+//! `shadow create|list|show|sync|refresh|promote|commit|rollback|retire` and those of [`prove`]: shadows by hand. What
+//! changes something prints its plan and asks.
 
 use clap::{Args, Subcommand};
 
@@ -40,6 +40,7 @@ pub enum Shadow {
     Unpin(prove::Unpin),
     Validate(prove::Validate),
     Proofs(prove::Proofs),
+    Refresh(Refresh),
     Retire(Retire),
 }
 
@@ -58,6 +59,7 @@ impl Shadow {
             Self::Unpin(verb) => verb.run(context),
             Self::Validate(verb) => verb.run(context),
             Self::Proofs(verb) => verb.run(context),
+            Self::Refresh(verb) => verb.run(context),
             Self::Retire(verb) => verb.run(context),
         }
     }
@@ -208,6 +210,30 @@ impl Retire {
         let (session, now) = context.settled()?;
         let shadow = names::shadow(&now, &self.shadow)?.id.clone();
         self.consent.ask(&session, Command::ShadowRetire { shadow })
+    }
+}
+
+/// Plan a serving shadow's start on a newer recovery point, show the plan with its digest, and carry it out
+///
+/// What the shadow wrote while it served is discarded.
+#[derive(Args)]
+pub struct Refresh {
+    /// Shadow by id or name, or its VM
+    shadow: String,
+    /// The recovery point by its number; the newest where it is left out
+    #[arg(long, value_name = "ID")]
+    point: Option<u64>,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+impl Refresh {
+    fn run(&self, context: &Context) -> Result<(), Problem> {
+        let (session, now) = context.settled()?;
+        let shadow = names::shadow(&now, &self.shadow)?.id.clone();
+        let point = self.point;
+        self.consent
+            .ask(&session, Command::ShadowRefresh { shadow, point })
     }
 }
 

@@ -118,6 +118,11 @@ pub enum Command {
     ShadowRollback {
         shadow: ShadowId,
     },
+    /// Plans a serving shadow's start on another recovery point; none: the newest.
+    ShadowRefresh {
+        shadow: ShadowId,
+        point: Option<u64>,
+    },
     /// Takes a point now, out of turn.
     ShadowSync {
         shadow: ShadowId,

@@ -251,6 +251,7 @@ impl Performer {
             } => {
                 self.power(source, uuid, false, *grace_seconds)?;
             }
+            Step::Refresh { from, spec, .. } => self.swap(from, spec)?,
             Step::RemoveShadow { spec } => {
                 self.hypervisor(&spec.pool.source())?
                     .ensure_shadow_absent(spec)?;
@@ -275,6 +276,7 @@ impl Performer {
                     .ensure_server_absent(&server.backend, &server.server)?;
             }
             Step::SetShare(share) => self.share(share, share.previous_share)?,
+            Step::Refresh { from, spec, .. } => self.swap(spec, from)?,
             // On the overlays that it stopped on.
             Step::StopShadow { source, uuid, .. } => self.power(source, uuid, true, 0)?,
             Step::Promotion(step) => self.undo_promotion(step)?,
@@ -282,6 +284,13 @@ impl Performer {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Takes the powered off shadow from one set of overlays to another, which are fresh.
+    fn swap(&self, from: &ShadowSpec, to: &ShadowSpec) -> Result<(), Failure> {
+        self.hypervisor(&from.pool.source())?
+            .ensure_shadow_absent(from)?;
+        self.define(to)
     }
 
     fn define(&self, spec: &ShadowSpec) -> Result<(), Failure> {

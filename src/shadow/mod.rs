@@ -267,6 +267,13 @@ pub enum Step {
         uuid: String,
         grace_seconds: u32,
     },
+    /// Give the powered off shadow fresh overlays on another point; what it wrote is discarded.
+    Refresh {
+        from: Box<ShadowSpec>,
+        from_point: u64,
+        spec: Box<ShadowSpec>,
+        point: u64,
+    },
     /// Undefine the shadow and delete its overlays.
     RemoveShadow {
         spec: ShadowSpec,
@@ -356,6 +363,12 @@ pub enum Precondition {
     ShadowExists {
         shadow: ShadowId,
     },
+    /// It runs on the one point, and the other is still there.
+    StandsOn {
+        shadow: ShadowId,
+        from: u64,
+        to: u64,
+    },
     /// Nothing stands against the shadow's taking the primary's place; see `shadow promote --dry-run`.
     Promotable {
         shadow: ShadowId,
@@ -388,6 +401,8 @@ pub enum PlanKind {
     Create,
     /// Start serving with a shadow that only replicates, or change its share.
     Traffic,
+    /// Start a serving shadow anew on another recovery point.
+    Refresh,
     Retire,
     /// The shadow takes its primary's place.
     Promote,

@@ -8,6 +8,7 @@
 //! promote  CatchUp ─ PausePrimary ─ CatchUp ─ FencePrimary ─ RedefineShadow ─ StartShadow ─ AwaitAnswer ─ AwaitServer
 //!          ─ PointOfNoReturn ─ SetShare 1 ─ OpenCommitWindow
 //! rollback StopShadow ─ StartPrimary ─ AwaitServer ─ PointOfNoReturn ─ SetShare 0 ─ EndPromotion ─ RedefineShadow
+//! refresh  SetShare 0 ─ AwaitDrained ─ StopShadow ─ Refresh ─ StartShadow ─ AwaitAnswer ─ AwaitServer ─ SetShare …
 //! retire   SetShare 0 ─ AwaitDrained ─ RemoveServer ─ StopShadow ─ RemoveShadow ─ RemoveReplica ─ Release
 //! ```
 //!
@@ -26,6 +27,7 @@ use crate::{
 mod create;
 mod promote;
 mod promotion_wording;
+mod refresh;
 mod retire;
 mod rollback;
 mod traffic;
@@ -34,6 +36,7 @@ mod wording;
 
 pub use create::{PlanInput, create_plan, hold, replica_bytes};
 pub use promote::{PromoteInput, promote_plan};
+pub use refresh::{RefreshInput, refresh_plan};
 pub use retire::{Replica, RetireInput, retire_plan};
 pub use rollback::{RollbackInput, commit_plan, guard_plan, rollback_plan};
 pub use traffic::{TrafficInput, traffic_plan};
@@ -236,6 +239,7 @@ fn estimate(step: &Step, seed_bytes: u64) -> u32 {
         | Step::DefineShadow { .. }
         | Step::AddServer { .. }
         | Step::RemoveServer { .. }
+        | Step::Refresh { .. }
         | Step::RemoveShadow { .. } => 2,
         Step::Promotion(step) => promote::estimate(step),
     }

@@ -49,6 +49,7 @@ pub fn title(proposal: &Proposal) -> String {
         (PlanKind::Traffic, _) => {
             format!("Move {} of traffic to the shadow", format::percent(share))
         }
+        (PlanKind::Refresh, _) => "Let the shadow stand on a newer point".to_owned(),
         (PlanKind::Retire, _) => "Drain the shadow and give its capacity back".to_owned(),
         (PlanKind::Promote, _) => "Put the shadow in its primary's place".to_owned(),
         (PlanKind::Commit, _) => "Keep the shadow in its primary's place".to_owned(),
@@ -65,6 +66,7 @@ pub fn chip(proposal: &Proposal) -> String {
         (PlanKind::Create, true) => format!("Shadow, move {share}"),
         (PlanKind::Create, false) => "Shadow, no split".to_owned(),
         (PlanKind::Traffic, _) => format!("Move {share}"),
+        (PlanKind::Refresh, _) => "Refresh".to_owned(),
         (PlanKind::Retire, _) => "Drain and remove".to_owned(),
         (PlanKind::Promote, _) => "Promote".to_owned(),
         (PlanKind::Commit, _) => "Commit".to_owned(),
@@ -187,6 +189,7 @@ pub const fn operation_kind(kind: PlanKind) -> &'static str {
     match kind {
         PlanKind::Create => "Create shadow",
         PlanKind::Traffic => "Move traffic",
+        PlanKind::Refresh => "Refresh shadow",
         PlanKind::Retire => "Retire shadow",
         PlanKind::Promote => "Promote shadow",
         PlanKind::Commit => "Commit promotion",

@@ -107,6 +107,9 @@ impl Core {
                 pinned,
             } => self.pin(at, &shadow, point, pinned, out),
             Command::Proofs { shadow } => self.evidence(&shadow),
+            Command::ShadowRefresh { shadow, point } => {
+                self.propose_refresh(at, &shadow, point, out)
+            }
             Command::DryRun { of } => return self.dry_run(at, to, *of, out),
             Command::ShadowSync { shadow } => self.sync_now(at, &shadow, out),
             Command::ProposalAdjust { proposal, share } => self.adjust(at, &proposal, share, out),
@@ -542,12 +545,13 @@ impl Core {
             of,
             Command::ShadowPropose { .. }
                 | Command::ShadowRetire { .. }
+                | Command::ShadowRefresh { .. }
                 | Command::ShadowValidate { .. }
         ) {
             let reply = Err(Problem::usage(
                 "Nothing was planned.",
                 "only what proposes a plan can be tried",
-                "Ask for a shadow to be created, validated or retired.",
+                "Ask for a shadow to be created, validated, refreshed or retired.",
             ));
             out.push(Effect::Reply { to, reply });
             return;

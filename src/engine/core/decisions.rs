@@ -361,6 +361,7 @@ impl Core {
                     Some(_) => None,
                 }
             }
+            Precondition::StandsOn { shadow, from, to } => self.cannot_refresh(shadow, *from, *to),
             Precondition::ShadowExists { shadow } => {
                 (!self.shadows.contains_key(shadow)).then(|| format!("{shadow} is gone"))
             }

@@ -79,3 +79,45 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(kind: ServiceKind, map: Option<&str>) -> Service {
+        Service {
+            name: "shop".into(),
+            kind,
+            director: "lb".into(),
+            backend: "shop".to_owned(),
+            members: Vec::new(),
+            guest_port: 80,
+            guest_address: None,
+            probe_path: "/".to_owned(),
+            outbound_allowed: false,
+            method_map: map.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_only_read_needs_a_map_and_is_told_how() {
+        let refused = Core::check_method_map(&service(ServiceKind::ReadOnly, None)).unwrap_err();
+        assert_eq!(refused.kind, ProblemKind::Refused);
+        for line in [
+            "use_backend %[method,map(",
+            "backend shop-reads",
+            "GET shop-reads",
+        ] {
+            assert!(refused.next.contains(line), "{refused}");
+        }
+        assert!(!service(ServiceKind::ReadOnly, None).allows_clone());
+        let routed = service(ServiceKind::ReadOnly, Some("/m"));
+        assert_eq!(Core::check_method_map(&routed), Ok(()));
+        assert!(routed.allows_clone());
+        for kind in [ServiceKind::Stateless, ServiceKind::Stateful] {
+            assert_eq!(Core::check_method_map(&service(kind, None)), Ok(()));
+            let refused = Core::check_method_map(&service(kind, Some("/m"))).unwrap_err();
+            assert_eq!(refused.kind, ProblemKind::Usage);
+        }
+    }
+}

@@ -50,6 +50,7 @@ mod operations;
 mod promotion;
 mod proofs;
 mod proposals;
+mod refresh;
 mod replicas;
 mod reservations;
 mod settings;
@@ -661,6 +662,7 @@ impl Core {
         for source in self.sources.values() {
             out.push(Effect::Watch(source.config.clone()));
         }
+        self.mend_standing(out);
         let open: Vec<OperationId> = self
             .operations
             .values()

@@ -12,7 +12,7 @@ use crate::{
     problem::Problem,
     replication::Manifest,
     shadow::{Plan, PlanKind, Precondition, Step, plan, promotion::PromotionStep},
-    units::{OperationId, SourceName, Timestamp},
+    units::{OperationId, ShadowId, SourceName, Timestamp},
 };
 
 /// Attempts of a step or its undo before it counts as failed.
@@ -403,12 +403,26 @@ impl Core {
         let (Step::StartShadow { shadow, .. } | Step::StopShadow { shadow, .. }) = step else {
             return;
         };
+        self.note_standing(shadow, out);
+    }
+
+    /// An engine may have died between a step's end and the manifest that follows from it.
+    pub(super) fn mend_standing(&mut self, out: &mut Vec<Effect>) {
+        let shadows: Vec<ShadowId> = self.shadows.keys().cloned().collect();
+        for shadow in &shadows {
+            self.note_standing(shadow, out);
+        }
+    }
+
+    fn note_standing(&mut self, shadow: &ShadowId, out: &mut Vec<Effect>) {
         let point = self
             .shadows
             .get(shadow)
             .filter(|shadow| shadow.running)
             .and_then(|s| s.point);
-        if let Some(manifest) = self.manifests.get_mut(shadow) {
+        if let Some(manifest) = self.manifests.get_mut(shadow)
+            && manifest.serving_from != point
+        {
             manifest.serving_from = point;
             out.push(Effect::Put(super::Document::Manifest(Box::new(
                 manifest.clone(),
@@ -730,6 +744,7 @@ pub(super) const fn kind_name(kind: PlanKind) -> &'static str {
     match kind {
         PlanKind::Create => "Shadow creation",
         PlanKind::Traffic => "Traffic change",
+        PlanKind::Refresh => "Refresh",
         PlanKind::Retire => "Retirement",
         PlanKind::Promote => "Promotion",
         PlanKind::Commit => "Commit",

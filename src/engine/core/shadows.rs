@@ -60,6 +60,10 @@ impl Shadow {
                 self.share = None;
             }
             Step::StopShadow { .. } => self.running = false,
+            Step::Refresh { spec, point, .. } => {
+                self.spec = Some((**spec).clone());
+                self.point = Some(*point);
+            }
             Step::RemoveShadow { .. } => {
                 self.spec = None;
                 self.point = None;
@@ -86,6 +90,12 @@ impl Shadow {
                 self.point = None;
             }
             Step::StartShadow { .. } => self.running = false,
+            Step::Refresh {
+                from, from_point, ..
+            } => {
+                self.spec = Some((**from).clone());
+                self.point = Some(*from_point);
+            }
             Step::AddServer { .. } => {
                 self.server = None;
                 self.share = None;
@@ -136,6 +146,7 @@ impl Core {
                     }
                 }
                 PlanKind::Traffic
+                | PlanKind::Refresh
                 | PlanKind::Validate
                 | PlanKind::Promote
                 | PlanKind::Commit

@@ -366,7 +366,7 @@ impl Core {
                 "`shadowcast service list` shows the names.",
             ));
         };
-        let director = mapped.director.clone();
+        let (director, serves) = (mapped.director.clone(), mapped.allows_clone());
         let found: Vec<&super::Shadow> = self
             .shadows
             .values()
@@ -402,6 +402,13 @@ impl Core {
                 what,
                 "an operation on this shadow has not ended",
                 "Wait for it: `shadowcast operations`.",
+            ));
+        }
+        if share > 0.0 && !serves {
+            return Err(Problem::refused(
+                what,
+                format!("{service} is not mapped so that a copy may serve"),
+                "Map it --stateless, or --read-only with --method-map; then create the shadow anew.",
             ));
         }
         if share > self.settings.shadow.max_share {

@@ -90,7 +90,11 @@ pub fn traffic_plan(input: &TrafficInput) -> Option<Plan> {
 }
 
 /// The shadow with fresh overlays on `point`, reached as `service` now says.
-fn standing_on(spec: &ShadowSpec, service: &Service, point: &RecoveryPoint) -> Option<ShadowSpec> {
+pub(super) fn standing_on(
+    spec: &ShadowSpec,
+    service: &Service,
+    point: &RecoveryPoint,
+) -> Option<ShadowSpec> {
     if spec.overlays.len() != point.layers.len() {
         return None;
     }

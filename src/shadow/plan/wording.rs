@@ -117,6 +117,11 @@ pub fn describe(step: &Step) -> String {
         Step::StopShadow { grace_seconds, .. } => {
             format!("Shut the shadow down, power off after {grace_seconds} s")
         }
+        Step::Refresh {
+            from_point, point, ..
+        } => format!(
+            "Discard what it wrote since recovery point {from_point}, and let it stand on point {point}"
+        ),
         Step::RemoveShadow { spec } => {
             format!("Remove {} from {} with its overlays", spec.name, spec.pool)
         }
@@ -244,6 +249,14 @@ pub fn command_text(step: &Step) -> String {
             grace_seconds,
             ..
         } => format!("virDomainShutdown {source}/{uuid}, after {grace_seconds} s virDomainDestroy"),
+        Step::Refresh { from, spec, .. } => format!(
+            "virDomainUndefine {} uuid {}; virStorageVolDelete {}; virStorageVolCreateXML {}; virDomainDefineXML {}",
+            from.name,
+            from.uuid,
+            overlays(from),
+            overlays(spec),
+            spec.name
+        ),
         Step::RemoveShadow { spec } => format!(
             "virDomainUndefine {} uuid {}; virStorageVolDelete {}",
             spec.name,
@@ -342,6 +355,11 @@ pub fn undo_text(step: &Step) -> String {
             format!("Add {server} to the balancer again, without traffic")
         }
         Step::StopShadow { .. } => "Start the shadow again".to_owned(),
+        Step::Refresh { from_point, .. } => {
+            format!(
+                "Let it stand on recovery point {from_point} again, without what it had written"
+            )
+        }
         Step::RemoveShadow { spec } => {
             format!("Define {} again, on fresh overlays", spec.name)
         }
@@ -526,6 +544,26 @@ pub(super) fn validate_undo(vm_name: &str) -> String {
     format!(
         "The clone is removed at any moment; {} and its shadow are not touched.",
         printable(vm_name)
+    )
+}
+
+pub(super) fn refresh_cost(spec: &ShadowSpec, from: u64, to: &RecoveryPoint) -> Vec<String> {
+    vec![
+        format!(
+            "What {} wrote since it started on recovery point {from} is discarded.",
+            spec.name
+        ),
+        format!(
+            "The primary carries all traffic until it answers again, on point {} of {}.",
+            to.number, to.at
+        ),
+    ]
+}
+
+pub(super) fn refresh_undo(spec: &ShadowSpec, from: u64) -> String {
+    format!(
+        "{} starts on recovery point {from} again and gets its share back; what it had written stays discarded.",
+        spec.name
     )
 }
 

@@ -113,6 +113,7 @@ fn head(ui: &mut Ui, proposal: &Proposal, by: &str) {
     let words = match proposal.plan.kind {
         PlanKind::Create => format!("Approve shadow for {name}"),
         PlanKind::Traffic => format!("Approve traffic for {name}"),
+        PlanKind::Refresh => format!("Approve refreshing the shadow of {name}"),
         PlanKind::Retire => format!("Approve retiring the shadow of {name}"),
         PlanKind::Promote => format!("Promote the shadow of {name}"),
         PlanKind::Commit => format!("Commit the promotion for {name}"),
