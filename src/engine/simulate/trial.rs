@@ -33,6 +33,8 @@ const ROUND: Duration = Duration::from_mins(1);
 const ROUNDS_PER_FAULT: u32 = 4;
 /// Effects after which an engine that is to die does so at the latest.
 const LONGEST_LIFE: u32 = 300;
+/// Who approves, and resumes what has parked.
+const OPERATOR: &str = "simulated operator";
 /// How long the world has to come to rest once nothing disturbs it any more.
 const TO_REST: Duration = Duration::from_mins(30);
 
@@ -205,7 +207,7 @@ impl Trial<'_> {
             let _refused = life.ask(Command::Approve {
                 proposal: proposal.id.clone(),
                 digest: proposal.digest.clone(),
-                by: "simulated operator".to_owned(),
+                by: OPERATOR.to_owned(),
             })?;
         }
         self.figures.proposals = self.seen.len() as u64;
@@ -307,7 +309,20 @@ impl Trial<'_> {
         self.recover(true);
         self.world.fleet.clear_faults();
         let mut life = self.world.start(Death::Never)?;
-        let rested = life.run(TO_REST).and_then(|()| life.rest());
+        let mut rested = life.run(TO_REST).and_then(|()| life.rest());
+        // What parked while a host was away waits for somebody to say that it is back.
+        let parked: Vec<_> = (life.snapshot().operations.into_iter())
+            .filter(|operation| operation.state == OperationState::Parked)
+            .map(|operation| operation.id)
+            .collect();
+        for operation in parked {
+            let by = OPERATOR.to_owned();
+            let resumed = life.ask(Command::OperationResume { operation, by });
+            if matches!(resumed, Ok(Err(_))) {
+                self.violation("a parked operation cannot be resumed");
+            }
+            rested = life.run(TO_REST).and_then(|()| life.rest());
+        }
         self.bury(&life);
         let now = life.snapshot();
         if rested != Ok(true) {
