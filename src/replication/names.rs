@@ -37,12 +37,12 @@ pub fn clone_volume(engine: &EngineId, shadow: &ShadowId, target: &str, number: 
     format!("{}-clone-{}-{number}", stem(engine, shadow), plain(target))
 }
 
-/// The VM that tries points of a shadow; whose it is stands in its metadata. Short: libvirt makes the path of its agent's
-/// socket of it, and a session's folders leave little of the 107 bytes that such a path may have.
-pub fn clone_name(shadow: &ShadowId) -> String {
+/// The VM that tries points of a shadow. Short: libvirt makes the path of its agent's socket of it, and a session's
+/// folders leave little of the 107 bytes that such a path may have.
+pub fn clone_name(engine: &EngineId, shadow: &ShadowId) -> String {
     let id: Vec<char> = plain(shadow.as_str()).chars().collect();
-    let end: String = id[id.len().saturating_sub(6)..].iter().collect();
-    format!("sc-{end}")
+    let end: String = id[id.len().saturating_sub(4)..].iter().collect();
+    format!("{}{end}", prefix(engine))
 }
 
 /// What a clone writes to its serial console.
@@ -93,7 +93,7 @@ mod tests {
             "sc-7f3a91c2-s-0badcafe-spool-vda-12"
         );
         assert_eq!(checkpoint(&engine, &shadow, 0), "sc-7f3a91c2-s-0badcafe-0");
-        assert_eq!(clone_name(&shadow), "sc-adcafe");
+        assert_eq!(clone_name(&engine, &shadow), "sc-7f3a91c2-cafe");
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn clone_of(input: &ValidateInput) -> Option<CloneSpec> {
         lifetime_seconds: input.lifetime_seconds,
         spec: ShadowSpec {
             owner: input.owner.clone(),
-            name: names::clone_name(&shadow.shadow),
+            name: names::clone_name(engine, &shadow.shadow),
             uuid: input.names.uuid.clone(),
             overlays,
             network: ShadowNetwork {
