@@ -52,7 +52,7 @@ impl Lab {
 
 #[derive(Args)]
 struct Place {
-    /// Where the lab lives; a short path, as it holds sockets [default: /tmp/shadowcast-lab-UID]
+    /// Where the lab lives; a short path, as it holds sockets [default: /tmp/sc-lab-UID]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

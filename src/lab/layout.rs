@@ -12,9 +12,10 @@ use rustix::process::getuid;
 /// `nobody`: session-mode libvirt refuses to run as root, and this user exists without `useradd`.
 const NOBODY: u32 = 65_534;
 
-/// QEMU's monitor socket is the longest path, `…/secondary/c/libvirt/qemu/lib/domain-100-<20 letters>/monitor.sock`,
-/// and a UNIX socket's path ends at 107 bytes.
-pub const LONGEST_DIR: usize = 33;
+/// The agent's socket of a clone has the longest path,
+/// `…/secondary/c/libvirt/qemu/channel/target/domain-99-sc-01234567-0123/org.qemu.guest_agent.0`, and a UNIX socket's
+/// path ends at 107 bytes.
+pub const LONGEST_DIR: usize = 17;
 
 /// The folder of one lab.
 #[derive(Clone, Debug)]

@@ -85,7 +85,7 @@ impl LabOptions {
 
 /// A short folder of the user's own; UNIX socket paths leave no room for a long one.
 pub fn default_dir() -> PathBuf {
-    PathBuf::from(format!("/tmp/shadowcast-lab-{}", getuid().as_raw()))
+    PathBuf::from(format!("/tmp/sc-lab-{}", getuid().as_raw()))
 }
 
 /// The programs and files that a lab needs are here.

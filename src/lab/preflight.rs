@@ -142,7 +142,7 @@ pub fn folder(dir: &Path, run_as: RunAs) -> Result<(), Problem> {
         Err(Problem::refused(
             "The lab was not started.",
             why,
-            "Give another folder with --dir, for example /tmp/shadowcast-lab.",
+            "Give another folder with --dir, for example /tmp/sc-lab.",
         ))
     };
     let text = dir.to_string_lossy();
@@ -211,6 +211,6 @@ mod tests {
         ] {
             assert!(folder(Path::new(refused), run_as).is_err(), "{refused}");
         }
-        assert!(folder(Path::new("/tmp/scl-not-there"), run_as).is_ok());
+        assert!(folder(Path::new("/tmp/scl-gone"), run_as).is_ok());
     }
 }

@@ -47,7 +47,7 @@ pub fn has_lab(test: &str) -> bool {
 /// A folder name that is short enough for a lab and not in use.
 pub fn lab_dir() -> PathBuf {
     let number = NUMBER.fetch_add(1, Relaxed);
-    PathBuf::from(format!("/tmp/scl-{}-{number}", process::id()))
+    PathBuf::from(format!("/tmp/s-{}-{number}", process::id()))
 }
 
 /// Held by whoever runs a lab.
