@@ -302,7 +302,7 @@ pub trait Hypervisor: Observe {
     ///
     /// # Errors
     /// [`PlatformError::NotOurs`] where another engine's mark is there; `Unsupported` for a VM that is gone once off;
-    /// `Changed` where it is off and bears no mark.
+    /// `Changed` where it is off, or paused, and bears no mark.
     fn ensure_paused(&self, fence: &Fence) -> Result<(), PlatformError>;
 
     /// Powers the primary off and returns once it is seen off, its mark there and its autostart off.

@@ -183,6 +183,7 @@ fn real_hosts_keep_the_contract() {
         what_does_not_exist_is_not_found,
         a_paused_primary_can_still_be_read_and_is_let_go,
         a_primary_that_runs_on_is_not_powered_off_by_its_last_delta,
+        a_primary_that_somebody_paused_is_left_alone,
         a_fenced_primary_is_off_until_it_is_let_go,
     );
     let other = connect(

@@ -837,6 +837,21 @@ pub fn a_primary_that_runs_on_is_not_powered_off_by_its_last_delta(harness: &dyn
     assert_eq!((power(harness), marks(harness)), (PowerState::Running, 0));
 }
 
+/// Needs a harness whose `hold` pauses the VM.
+pub fn a_primary_that_somebody_paused_is_left_alone(harness: &dyn Harness) {
+    let ours = fence(harness, us());
+    harness.hold();
+    let refused = harness.source().ensure_paused(&ours);
+    assert!(
+        matches!(refused, Err(PlatformError::Changed { .. })),
+        "{refused:?}"
+    );
+    // What undoes the step leaves it as it is.
+    harness.source().ensure_unfenced(&ours).unwrap();
+    assert_eq!((power(harness), marks(harness)), (PowerState::Paused, 0));
+    harness.release();
+}
+
 pub fn a_fenced_primary_is_off_until_it_is_let_go(harness: &dyn Harness) {
     let ours = fence(harness, us());
     harness.source().ensure_paused(&ours).unwrap();

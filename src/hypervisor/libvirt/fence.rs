@@ -34,7 +34,10 @@ pub fn ensure_paused(link: &Link, fence: &Fence) -> Result<(), PlatformError> {
     let domain = link.domain(fence.vm.uuid())?;
     let marked = mark(link, &domain, fence)?.is_some();
     match state(link, &domain)? {
-        DomainState::Paused | DomainState::Running | DomainState::Blocked => {}
+        DomainState::Running | DomainState::Blocked => {}
+        // The mark comes before the pause: without it the pause is somebody else's, and so is its end.
+        DomainState::Paused if !marked => return Err(changed(fence, "somebody has paused it")),
+        DomainState::Paused => {}
         // Found off under our mark: somebody has cut the power of what we had paused.
         _ if marked => return Ok(()),
         _ => return Err(changed(fence, "it is not running any more")),

@@ -162,6 +162,12 @@ impl Platform {
         let marked = world.marked(fence)?;
         match world.power_of(&fence.vm) {
             PowerState::Off if marked => return Ok(()),
+            PowerState::Paused if !marked => {
+                return Err(PlatformError::Changed {
+                    what: format!("VM {}", fence.vm),
+                    why: "somebody has paused it".to_owned(),
+                });
+            }
             PowerState::Off => {
                 return Err(PlatformError::Changed {
                     what: format!("VM {}", fence.vm),
